@@ -1,0 +1,98 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// One array for every target: a reader need not look up which rules hold where.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+/// Targets that touch bytes from outside through C: each unsafe expression is marked as such.
+let strict: [SwiftSetting] = settings + [.strictMemorySafety()]
+
+/// A C library of Debian's, imported by exactly one target.
+func library(_ name: String, _ packages: [String]) -> Target {
+    .systemLibrary(name: "C\(name)", path: "Sources/C/\(name)", providers: [.apt(packages)])
+}
+
+let package = Package(
+    name: "sudocam",
+    products: [
+        .executable(name: "sudocam", targets: ["sudocam"]),
+        .library(name: "Vault", targets: ["Vault"]),
+        .library(name: "WebRTC", targets: ["WebRTC"]),
+        .library(name: "Media", targets: ["Media"]),
+        .library(name: "Server", targets: ["Server"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1", traits: []),
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+    ],
+    targets: [
+        library("Sodium", ["libsodium-dev"]),
+        library("Crypto", ["libssl-dev"]),
+        library("OpenSSL", ["libssl-dev"]),
+        library("AV", ["libavformat-dev", "libavcodec-dev", "libavutil-dev", "libswscale-dev"]),
+        library("SRTP", ["libsrtp2-dev"]),
+        library("Usrsctp", ["libusrsctp-dev"]),
+        .target(name: "CAssets"),
+
+        .target(name: "Core", swiftSettings: settings),
+        .target(name: "Media", dependencies: ["Core", "CAV"], swiftSettings: strict),
+        .target(
+            name: "Vault",
+            dependencies: ["Core", "CSodium", "CCrypto", "CAssets", .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: strict),
+        .target(name: "WebRTC", dependencies: ["Core", "COpenSSL", "CSRTP", "CUsrsctp"], swiftSettings: strict),
+        .target(
+            name: "Capture",
+            dependencies: ["Core", "Media", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings),
+        .target(
+            name: "Ingest",
+            dependencies: ["Core", "Media", "Vault", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings),
+        .target(
+            name: "Playback",
+            dependencies: ["Core", "Media", "Vault", "WebRTC", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings),
+        .target(
+            name: "Server",
+            dependencies: [
+                "Core", "Media", "Vault", "WebRTC", "Capture", "Ingest", "Playback", "CAssets",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "sudocam",
+            dependencies: ["Server", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: settings),
+
+        .target(name: "TestKit", dependencies: ["Core", "Media", "Vault"], path: "Tests/TestKit", swiftSettings: settings),
+        .testTarget(name: "CoreTests", dependencies: ["Core", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "MediaTests", dependencies: ["Media", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "VaultTests", dependencies: ["Vault", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "CaptureTests", dependencies: ["Capture", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "IngestTests", dependencies: ["Ingest", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "PlaybackTests", dependencies: ["Playback", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "ServerTests", dependencies: ["Server", "TestKit"], swiftSettings: settings),
+    ]
+)

@@ -1,0 +1,59 @@
+/// A UUID that says what it names, so that a run is never taken for a camera.
+public struct Identifier<Named>: Sendable, Hashable, Comparable, Codable, CustomStringConvertible,
+    LosslessStringConvertible
+{
+    public let uuid: UUID
+
+    public init(_ uuid: UUID) { self.uuid = uuid }
+    public init?(_ text: String) {
+        guard let uuid = UUID(text) else { return nil }
+        self.uuid = uuid
+    }
+    public init(from decoder: any Decoder) throws { uuid = try UUID(from: decoder) }
+    public func encode(to encoder: any Encoder) throws { try uuid.encode(to: encoder) }
+
+    public static func random() -> Self { Self(.random()) }
+    public static func < (a: Self, b: Self) -> Bool { a.uuid < b.uuid }
+    public var description: String { uuid.description }
+}
+
+public enum VaultName {}
+public enum CameraName {}
+public enum RunName {}
+public enum EpochName {}
+
+public typealias VaultID = Identifier<VaultName>
+public typealias CameraID = Identifier<CameraName>
+/// One unbroken connection of a camera.
+public typealias RunID = Identifier<RunName>
+/// One camera and one UTC day.
+public typealias EpochID = Identifier<EpochName>
+
+/// Names an object: the SHA-256 of its sealed bytes.
+public struct ObjectID: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
+    public let digest: [UInt8]
+
+    /// Exactly 32 bytes.
+    public init?(digest: [UInt8]) {
+        guard digest.count == 32 else { return nil }
+        self.digest = digest
+    }
+    /// 64 hexadecimal digits.
+    public init?(_ text: some StringProtocol) {
+        guard text.utf8.count == 64, let digest = Hex.decode(text) else { return nil }
+        self.digest = digest
+    }
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        guard let value = ObjectID(try container.decode(String.self)) else {
+            throw DecodingError.dataCorruptedError(in: container, debugDescription: "not 64 hexadecimal digits")
+        }
+        self = value
+    }
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(description)
+    }
+    public static func < (a: Self, b: Self) -> Bool { a.digest.lexicographicallyPrecedes(b.digest) }
+    public var description: String { Hex.encode(digest) }
+}

@@ -1,0 +1,20 @@
+import Glibc
+
+/// Where time comes from; injected, so that tests own it. Pure code takes `now` as an argument instead.
+public protocol TimeSource: Sendable {
+    func wallNow() -> WallTime
+    func monotonicNow() -> MonotonicTime
+}
+
+/// The machine's clocks: CLOCK_REALTIME and CLOCK_BOOTTIME (goes on during suspend, so that a run does not shrink).
+public struct SystemTime: TimeSource {
+    public init() {}
+    public func wallNow() -> WallTime { WallTime(microseconds: Self.read(CLOCK_REALTIME)) }
+    public func monotonicNow() -> MonotonicTime { MonotonicTime(microseconds: Self.read(CLOCK_BOOTTIME)) }
+
+    private static func read(_ clock: clockid_t) -> Int64 {
+        var time = timespec()
+        clock_gettime(clock, &time)
+        return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
+    }
+}

@@ -1,0 +1,2 @@
+public import Core
+public enum ServerPlaceholder {}
