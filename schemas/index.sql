@@ -43,3 +43,8 @@ CREATE TABLE epoch (
     shredded INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX epoch_by_day ON epoch (camera, day);
+
+-- Objects the ledger says are gone, so that an interrupted removal is finished and not taken for a find.
+CREATE TABLE deleted (
+    object BLOB PRIMARY KEY NOT NULL
+) WITHOUT ROWID;

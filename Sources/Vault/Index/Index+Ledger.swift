@@ -74,6 +74,7 @@ extension Index {
             ])
         case .delete(let object, _, _):
             try db.execute(sql: "DELETE FROM clip WHERE object = ?", arguments: [Data(object.digest)])
+            try db.execute(sql: "INSERT OR IGNORE INTO deleted (object) VALUES (?)", arguments: [Data(object.digest)])
         case .shred(let epoch, _):
             try db.execute(sql: "UPDATE epoch SET shredded = 1 WHERE epoch = ?", arguments: [epoch.blob])
         case .camera, .clock, .open, .other: break

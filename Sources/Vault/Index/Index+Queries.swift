@@ -175,6 +175,9 @@ extension Index {
     func knowsObject(_ object: ObjectID) throws(VaultError) -> Bool {
         try exists("SELECT 1 FROM clip WHERE object = ?", Data(object.digest))
     }
+    func isDeleted(_ object: ObjectID) throws(VaultError) -> Bool {
+        try exists("SELECT 1 FROM deleted WHERE object = ?", Data(object.digest))
+    }
     private func exists(_ sql: String, _ key: Data) throws(VaultError) -> Bool {
         try Self.wrapping {
             try database.read { db in try Int.fetchOne(db, sql: sql, arguments: [key]) != nil }
@@ -185,8 +188,8 @@ extension Index {
     package func dump() throws(VaultError) -> [String] {
         try Self.wrapping {
             try database.read { db in
-                try ["meta", "clip", "gap", "epoch"].flatMap { table in
-                    try Row.fetchAll(db, sql: "SELECT * FROM \(table) ORDER BY 1, 2, 3").map { table + $0.description }
+                try ["meta", "clip", "gap", "epoch", "deleted"].flatMap { table in
+                    try Row.fetchAll(db, sql: "SELECT * FROM \(table) ORDER BY 1").map { table + $0.description }
                 }
             }
         }
