@@ -1,0 +1,206 @@
+import Core
+import Foundation
+import GRDB
+
+extension Index {
+    private static let columns = #"object, camera, epoch, run, seq, start, "end", bytes, kind, salvaged"#
+
+    private static func record(_ row: Row, _ vault: VaultID) throws -> ClipRecord {
+        guard let object = ObjectID(digest: Array(row[0] as Data)) else {
+            throw VaultError(.index, "The index holds a malformed object name.")
+        }
+        let identity = ClipIdentity(
+            vault: vault, camera: try CameraID(blob: row[1]), epoch: try EpochID(blob: row[2]), run: try RunID(blob: row[3]),
+            sequence: UInt64(clamping: row[4] as Int64), start: WallTime(microseconds: row[5]))
+        return ClipRecord(
+            object: object, identity: identity, end: WallTime(microseconds: row[6]), byteCount: row[7],
+            kind: RetentionClass(rawValue: row[8]) ?? .continuous, isSalvaged: row[9])
+    }
+
+    /// The clip of a camera that contains `time`; of several (the clock was set back) the one that starts last.
+    func clip(at time: WallTime, _ camera: CameraID, _ vault: VaultID) async throws(VaultError) -> ClipRecord? {
+        try await one(
+            #"start <= ? AND start > ? AND "end" > ? ORDER BY start DESC LIMIT 1"#,
+            [
+                time.microseconds, time.microseconds.subtractingSaturating(Self.plausibleDuration + 1), time.microseconds,
+            ], camera, vault)
+    }
+    /// The first clip that starts later than `time`.
+    func clip(after time: WallTime, _ camera: CameraID, _ vault: VaultID) async throws(VaultError) -> ClipRecord? {
+        try await one("start > ? ORDER BY start LIMIT 1", [time.microseconds], camera, vault)
+    }
+    /// The last clip that starts earlier than `time`.
+    func clip(before time: WallTime, _ camera: CameraID, _ vault: VaultID) async throws(VaultError) -> ClipRecord? {
+        try await one("start < ? ORDER BY start DESC LIMIT 1", [time.microseconds], camera, vault)
+    }
+
+    private func one(
+        _ condition: String, _ times: [Int64], _ camera: CameraID, _ vault: VaultID
+    ) async throws(VaultError) -> ClipRecord? {
+        try await reading { db in
+            try Row.fetchOne(
+                db.cachedStatement(
+                    sql: "SELECT \(Self.columns) FROM clip WHERE implausible = 0 AND camera = ? AND \(condition)"),
+                arguments: StatementArguments([camera.blob]) + StatementArguments(times)
+            ).map { try Self.record($0, vault) }
+        }
+    }
+
+    func clips(
+        _ camera: CameraID, overlapping range: TimeRange, limit: Int, descending: Bool, _ vault: VaultID
+    ) async throws(VaultError) -> [ClipRecord] {
+        try await reading { db in
+            let statement = try db.cachedStatement(
+                sql: """
+                    SELECT \(Self.columns) FROM clip WHERE implausible = 0 AND camera = ? AND start < ? AND start > ?
+                    AND "end" > ? ORDER BY start \(descending ? "DESC" : "ASC") LIMIT ?
+                    """)
+            return try Row.fetchAll(
+                statement,
+                arguments: [
+                    camera.blob, range.end.microseconds,
+                    range.start.microseconds.subtractingSaturating(Self.plausibleDuration + 1), range.start.microseconds,
+                    max(0, limit),
+                ]
+            ).map { try Self.record($0, vault) }
+        }
+    }
+
+    func gaps(_ camera: CameraID, overlapping range: TimeRange) async throws(VaultError) -> [GapRecord] {
+        try await reading { db in
+            try Row.fetchAll(
+                db,
+                sql: #"SELECT start, "end", reason FROM gap WHERE camera = ? AND start < ? AND "end" > ? ORDER BY start"#,
+                arguments: [camera.blob, range.end.microseconds, range.start.microseconds]
+            ).map { row in
+                GapRecord(
+                    camera: camera,
+                    range: TimeRange(WallTime(microseconds: row[0]), WallTime(microseconds: row[1])),
+                    reason: GapReason(rawValue: row[2]) ?? .unknown)
+            }
+        }
+    }
+
+    /// From the first clip's start to the last one's end.
+    func span(_ camera: CameraID) async throws(VaultError) -> TimeRange? {
+        try await reading { db in
+            let first = try Int64.fetchOne(
+                db, sql: "SELECT start FROM clip WHERE implausible = 0 AND camera = ? ORDER BY start LIMIT 1",
+                arguments: [camera.blob])
+            let last = try Int64.fetchOne(
+                db, sql: #"SELECT "end" FROM clip WHERE implausible = 0 AND camera = ? ORDER BY start DESC LIMIT 1"#,
+                arguments: [camera.blob])
+            guard let first, let last else { return nil }
+            return TimeRange(WallTime(microseconds: first), WallTime(microseconds: last))
+        }
+    }
+
+    /// Runs of recorded time within `range`, those nearer than one bucket merged: two index seeks a bucket, so a year
+    /// costs what a day does.
+    func timeline(_ camera: CameraID, _ range: TimeRange, buckets: Int) async throws(VaultError) -> [TimeRange] {
+        guard !range.isEmpty, (1...100_000).contains(buckets) else { return [] }
+        return try await reading { db in
+            let width = max(1, range.duration / Int64(buckets))
+            let ahead = try db.cachedStatement(
+                sql: """
+                    SELECT start, "end" FROM clip WHERE implausible = 0 AND camera = ? AND start >= ? AND start < ?
+                    ORDER BY start LIMIT 1
+                    """)
+            let behind = try db.cachedStatement(
+                sql: """
+                    SELECT start, "end" FROM clip WHERE implausible = 0 AND camera = ? AND start < ? AND start >= ?
+                    ORDER BY start DESC LIMIT 1
+                    """)
+            var runs: [TimeRange] = []
+            func add(_ start: Int64, _ end: Int64) {
+                let start = WallTime(microseconds: max(start, range.start.microseconds))
+                let end = WallTime(microseconds: min(end, range.end.microseconds))
+                guard start < end else { return }
+                if let last = runs.last, start - last.end < width {
+                    runs[runs.count - 1].end = max(last.end, end)
+                } else {
+                    runs.append(TimeRange(start, end))
+                }
+            }
+            let end = range.end.microseconds
+            var time = range.start.microseconds
+            if let row = try Row.fetchOne(
+                behind, arguments: [camera.blob, time, time.subtractingSaturating(Self.plausibleDuration)])
+            {
+                add(row[0], row[1])
+            }
+            while time < end {
+                guard let first = try Row.fetchOne(ahead, arguments: [camera.blob, time, end]) else { break }
+                let start: Int64 = first[0]
+                let bucketEnd = min(end, start.addingSaturating(width))
+                let last = try Row.fetchOne(behind, arguments: [camera.blob, bucketEnd, start]) ?? first
+                add(start, last[1])
+                time = bucketEnd
+            }
+            return runs
+        }
+    }
+
+    func highestSequence(_ camera: CameraID) throws(VaultError) -> UInt64 {
+        try Self.wrapping {
+            try database.read { db in
+                UInt64(
+                    clamping: try Int64.fetchOne(
+                        db, sql: "SELECT seq FROM clip WHERE camera = ? ORDER BY seq DESC LIMIT 1", arguments: [camera.blob])
+                        ?? 0)
+            }
+        }
+    }
+
+    /// The epoch of a camera's day; the last one made, if a crash or a restore left several.
+    func epoch(_ camera: CameraID, day: Int64) throws(VaultError) -> EpochRecord? {
+        try Self.wrapping {
+            try database.read { db in
+                try Row.fetchOne(
+                    db, sql: "SELECT epoch, recipient, file FROM epoch WHERE camera = ? AND day = ? AND shredded = 0 LIMIT 1",
+                    arguments: [camera.blob, day]
+                ).map { row in
+                    guard let recipient = AgeRecipient(row[1] as String), let file = ObjectID(digest: Array(row[2] as Data))
+                    else { throw VaultError(.index, "The index holds a malformed epoch.") }
+                    return EpochRecord(
+                        epoch: try EpochID(blob: row[0]), camera: camera, day: day, recipient: recipient, file: file)
+                }
+            }
+        }
+    }
+
+    func knowsEpoch(_ epoch: EpochID) throws(VaultError) -> Bool {
+        try exists("SELECT 1 FROM epoch WHERE epoch = ?", epoch.blob)
+    }
+    func knowsObject(_ object: ObjectID) throws(VaultError) -> Bool {
+        try exists("SELECT 1 FROM clip WHERE object = ?", Data(object.digest))
+    }
+    func isDeleted(_ object: ObjectID) throws(VaultError) -> Bool {
+        try exists("SELECT 1 FROM deleted WHERE object = ?", Data(object.digest))
+    }
+    private func exists(_ sql: String, _ key: Data) throws(VaultError) -> Bool {
+        try Self.wrapping {
+            try database.read { db in try Int.fetchOne(db, sql: sql, arguments: [key]) != nil }
+        }
+    }
+
+    /// Every row as text, in order, for comparing two indexes.
+    package func dump() throws(VaultError) -> [String] {
+        try Self.wrapping {
+            try database.read { db in
+                try ["meta", "clip", "gap", "epoch", "deleted"].flatMap { table in
+                    try Row.fetchAll(db, sql: "SELECT * FROM \(table) ORDER BY 1").map { table + $0.description }
+                }
+            }
+        }
+    }
+
+    /// On GRDB's own threads, never the cooperative pool.
+    private func reading<Value: Sendable>(
+        _ body: @escaping @Sendable (Database) throws -> Value
+    ) async throws(VaultError) -> Value {
+        do { return try await database.read(body) } catch let error as VaultError { throw error } catch {
+            throw VaultError(.index, "The index could not be read.", underlying: error)
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import CAssets
+import Core
+import Foundation
+import GRDB
+
+/// The SQLite cache of the ledger. Losing it costs a replay, never footage.
+///
+/// One process writes and checkpoints it (`flock` sees to that): Debian 12's SQLite 3.40.1 corrupts a database when two
+/// connections checkpoint at once. Readers are `query_only`.
+final class Index: Sendable {
+    static let schemaVersion = 1
+    /// Longer, or ending before it starts: such a clip's times cannot be (case T10).
+    static let plausibleDuration: Int64 = 3_600_000_000
+    /// Year 9999: beyond it no calendar of ours goes.
+    static let plausibleEnd: Int64 = 253_402_300_800_000_000
+
+    let database: any DatabaseWriter
+
+    private init(_ database: any DatabaseWriter) { self.database = database }
+
+    /// For the one writing process. Errors: `.index` when it is no usable index: remove it and call again.
+    static func writing(_ path: String) throws(VaultError) -> Index {
+        try wrapping {
+            var configuration = Configuration()
+            configuration.maximumReaderCount = 4
+            configuration.busyMode = .timeout(5)
+            configuration.prepareDatabase { db in
+                guard !db.configuration.readonly else { return }
+                try db.execute(sql: "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608")
+            }
+            let index = Index(try DatabasePool(path: path, configuration: configuration))
+            try index.database.write { db in try prepare(db) }
+            return index
+        }
+    }
+
+    /// In memory, for reading a vault whose index is missing, old or on a medium that cannot be written.
+    static func inMemory() throws(VaultError) -> Index {
+        try wrapping {
+            let index = Index(try DatabaseQueue())
+            try index.database.write { db in try prepare(db) }
+            return index
+        }
+    }
+
+    /// A copy of an index on disk, without writing a byte next to it; nil when it cannot be read so.
+    static func snapshot(_ path: String) -> Index? {
+        // With a writer alive the WAL is read through its shared memory, read-only; without one the file is whole.
+        for options in ["mode=ro&readonly_shm=1", "immutable=1"] {
+            do {
+                var configuration = Configuration()
+                configuration.readonly = true
+                configuration.busyMode = .timeout(2)
+                let source = try DatabaseQueue(path: "file:\(escaped(path))?\(options)", configuration: configuration)
+                let copy = try DatabaseQueue()
+                try source.backup(to: copy)
+                let version = try copy.read { db in try Int.fetchOne(db, sql: "PRAGMA user_version") }
+                if version == schemaVersion { return Index(copy) }
+            } catch {
+                continue
+            }
+        }
+        return nil
+    }
+
+    private static func escaped(_ path: String) -> String {
+        let plain = Set("/-._0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8)
+        return path.utf8.map { byte in
+            plain.contains(byte) ? String(UnicodeScalar(byte)) : "%" + Hex.encode([byte])
+        }.joined()
+    }
+
+    private static func prepare(_ db: Database) throws {
+        let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+        if version == 0 {
+            try db.execute(sql: schema())
+            try db.execute(sql: "PRAGMA user_version = \(schemaVersion)")
+        } else if version != schemaVersion {
+            throw VaultError(.index, "The index has schema \(version), not \(schemaVersion).")
+        }
+    }
+
+    /// `schemas/index.sql`, from the binary.
+    private static func schema() -> String {
+        var count = 0
+        guard let assets = unsafe sudocam_assets(&count) else { return "" }
+        for index in 0..<count {
+            let asset = unsafe assets[index]
+            guard unsafe String(cString: asset.path) == "sql/index.sql" else { continue }
+            return unsafe String(
+                decoding: UnsafeBufferPointer(start: asset.bytes, count: asset.count), as: UTF8.self)
+        }
+        return ""
+    }
+
+    func close() { try? database.close() }
+
+    /// Turns what SQLite throws into the vault's error.
+    static func wrapping<Value>(_ body: () throws -> Value) throws(VaultError) -> Value {
+        do { return try body() } catch let error as VaultError { throw error } catch {
+            throw VaultError(
+                .index, "The index cannot be used.",
+                hint: "It is only a cache: stop SudoCam, delete index.sqlite*, start again.", underlying: error)
+        }
+    }
+}
+
+extension Identifier {
+    var blob: Data { Data(uuid.bytes) }
+    init(blob: Data) throws(VaultError) {
+        guard let uuid = Core.UUID(bytes: blob) else { throw VaultError(.index, "The index holds a malformed identifier.") }
+        self.init(uuid)
+    }
+}

@@ -1,0 +1,93 @@
+import Core
+import Synchronization
+
+/// Group commit: whoever comes while a commit is syncing waits and shares the next one's sync and signature.
+///
+/// Blocks; called from lanes only.
+final class Committer: Sendable {
+    private final class Ticket: Sendable {
+        let entries: [LedgerEntry]
+        let result = Mutex<Result<Void, VaultError>?>(nil)
+        init(_ entries: [LedgerEntry]) { self.entries = entries }
+    }
+    private struct State {
+        var writer: LedgerWriter
+        var isBroken = false
+    }
+
+    private let waiting = Mutex<[Ticket]>([])
+    private let state: Mutex<State>
+    private let vault: VaultID
+    private let key: LedgerKey
+    private let index: Index
+    /// Told in the ledger's order, after the commit.
+    private let committed: @Sendable ([LedgerEntry]) -> Void
+    private let alarm: @Sendable (String) -> Void
+    /// Ledger entries of one sync; bounds the memory of a burst.
+    private static let batchLimit = 512
+
+    init(
+        _ writer: LedgerWriter, vault: VaultID, key: LedgerKey, index: Index,
+        committed: @escaping @Sendable ([LedgerEntry]) -> Void, alarm: @escaping @Sendable (String) -> Void
+    ) {
+        state = Mutex(State(writer: writer))
+        self.vault = vault
+        self.key = key
+        self.index = index
+        self.committed = committed
+        self.alarm = alarm
+    }
+
+    /// On return the entries are durable. Errors: the ledger's; the entries may still turn up at the next start.
+    func commit(_ entries: [LedgerEntry]) throws(VaultError) {
+        let ticket = Ticket(entries)
+        waiting.withLock { $0.append(ticket) }
+        state.withLock { state in
+            if ticket.result.withLock({ $0 != nil }) { return }
+            let tickets = waiting.withLock { waiting in
+                var count = 0
+                var entries = 0
+                while count < waiting.count, count == 0 || entries + waiting[count].entries.count <= Self.batchLimit {
+                    entries += waiting[count].entries.count
+                    count += 1
+                }
+                defer { waiting.removeFirst(count) }
+                return Array(waiting.prefix(count))
+            }
+            let result = write(tickets.flatMap(\.entries), &state)
+            for ticket in tickets { ticket.result.withLock { $0 = result } }
+        }
+        // Tickets are taken in order, so one beyond the batch's limit is served by its own turn.
+        if let result = ticket.result.withLock({ $0 }) { return try result.get() }
+        throw VaultError(.io, "The ledger is overloaded.", hint: "Try again.")
+    }
+
+    private func write(_ entries: [LedgerEntry], _ state: inout State) -> Result<Void, VaultError> {
+        do throws(VaultError) {
+            if state.isBroken {
+                state.writer = try LedgerWriter(state.writer.reader, vault: vault, key: key, isRewritingLast: true)
+                state.isBroken = false
+                try index.catchUp(state.writer.reader)
+            }
+            let first = state.writer.count
+            do throws(VaultError) {
+                try state.writer.append(entries)
+            } catch {
+                state.isBroken = true
+                throw error
+            }
+            do throws(VaultError) {
+                try index.apply(entries, from: first)
+            } catch {
+                // The ledger has it: the next start, or the next good commit's catch-up, brings it into the index.
+                state.isBroken = true
+                alarm("The index could not be written: \(error.reason) The ledger has the recording.")
+            }
+            committed(entries)
+            return .success(())
+        } catch {
+            alarm("The ledger could not be written: \(error.reason)")
+            return .failure(error)
+        }
+    }
+}

@@ -1,0 +1,158 @@
+import Core
+
+/// One line of the ledger: JSON, described by `schemas/ledger.schema.json`. Written once, read for ever.
+struct LedgerEntry: Sendable, Hashable {
+    enum Body: Sendable, Hashable {
+        case clip(ClipRecord)
+        case epoch(EpochRecord)
+        case gap(GapRecord)
+        case camera(CameraID, CameraChange)
+        case clock(from: WallTime, to: WallTime)
+        /// A start of the recorder; `vaultFile` is the SHA-256 of `vault.json`.
+        case open(software: String, vaultFile: ObjectID)
+        /// Removal of an object: the rule and the policy that caused it.
+        case delete(ObjectID, rule: String, policy: String)
+        /// Removal of an epoch's key.
+        case shred(EpochID, rule: String)
+        /// A kind a newer version writes; kept and counted, not understood.
+        case other(String)
+    }
+
+    /// When it was written, by the wall clock.
+    var at: WallTime
+    var body: Body
+
+    /// Nil for a kind that only newer versions write.
+    func encoded() -> [UInt8]? {
+        var line = "{\"type\":"
+        func text(_ key: String, _ value: some CustomStringConvertible) {
+            line += ",\"\(key)\":" + JSON.quote(value.description)
+        }
+        func number(_ key: String, _ value: some BinaryInteger) { line += ",\"\(key)\":\(value)" }
+        func begin(_ type: String) {
+            line += JSON.quote(type)
+            number("at", at.microseconds)
+        }
+        switch body {
+        case .clip(let clip):
+            begin("clip")
+            text("object", clip.object)
+            text("vault", clip.identity.vault)
+            text("camera", clip.identity.camera)
+            text("epoch", clip.identity.epoch)
+            text("run", clip.identity.run)
+            number("seq", clip.identity.sequence)
+            number("start", clip.identity.start.microseconds)
+            number("end", clip.end.microseconds)
+            number("bytes", clip.byteCount)
+            text("kind", clip.kind.rawValue)
+            if clip.isSalvaged { line += ",\"salvaged\":true" }
+        case .epoch(let epoch):
+            begin("epoch")
+            text("epoch", epoch.epoch)
+            text("camera", epoch.camera)
+            number("day", epoch.day)
+            text("recipient", epoch.recipient)
+            text("file", epoch.file)
+        case .gap(let gap):
+            begin("gap")
+            text("camera", gap.camera)
+            number("start", gap.range.start.microseconds)
+            number("end", gap.range.end.microseconds)
+            text("reason", gap.reason.rawValue)
+        case .camera(let camera, let change):
+            begin("camera")
+            text("camera", camera)
+            text("change", change.rawValue)
+        case .clock(let from, let to):
+            begin("clock")
+            number("from", from.microseconds)
+            number("to", to.microseconds)
+        case .open(let software, let vaultFile):
+            begin("open")
+            text("software", software)
+            text("vaultFile", vaultFile)
+        case .delete(let object, let rule, let policy):
+            begin("delete")
+            text("object", object)
+            text("rule", rule)
+            text("policy", policy)
+        case .shred(let epoch, let rule):
+            begin("shred")
+            text("epoch", epoch)
+            text("rule", rule)
+        case .other: return nil
+        }
+        return Array((line + "}").utf8)
+    }
+
+    /// Errors: `.damaged` for a line that is no entry.
+    init(parsing bytes: [UInt8]) throws(VaultError) {
+        guard let json = JSON(bytes), let type = json["type"]?.string, let at = json["at"]?.integer,
+            let body = Self.body(type, json)
+        else { throw VaultError(.damaged, "A ledger entry is malformed.") }
+        self.at = WallTime(microseconds: at)
+        self.body = body
+    }
+    init(at: WallTime, _ body: Body) {
+        self.at = at
+        self.body = body
+    }
+
+    private static func body(_ type: String, _ json: JSON) -> Body? {
+        func identifier<Named>(_ key: String, as: Named.Type) -> Identifier<Named>? {
+            json[key]?.string.flatMap { Identifier<Named>($0) }
+        }
+        func object(_ key: String) -> ObjectID? { json[key]?.string.flatMap { ObjectID($0) } }
+        func time(_ key: String) -> WallTime? { json[key]?.integer.map { WallTime(microseconds: $0) } }
+        func text(_ key: String) -> String? { json[key]?.string }
+
+        switch type {
+        case "clip":
+            guard let object = object("object"), let vault = identifier("vault", as: VaultName.self),
+                let camera = identifier("camera", as: CameraName.self),
+                let epoch = identifier("epoch", as: EpochName.self), let run = identifier("run", as: RunName.self),
+                let sequence = json["seq"]?.integer.flatMap(UInt64.init(exactly:)), let start = time("start"),
+                let end = time("end"), let bytes = json["bytes"]?.integer, bytes >= 0,
+                let kind = text("kind").flatMap(RetentionClass.init(rawValue:))
+            else { return nil }
+            let identity = ClipIdentity(
+                vault: vault, camera: camera, epoch: epoch, run: run, sequence: sequence, start: start)
+            return .clip(
+                ClipRecord(
+                    object: object, identity: identity, end: end, byteCount: Int(bytes), kind: kind,
+                    isSalvaged: json["salvaged"]?.bool ?? false))
+        case "epoch":
+            guard let epoch = identifier("epoch", as: EpochName.self),
+                let camera = identifier("camera", as: CameraName.self), let day = json["day"]?.integer,
+                let recipient = text("recipient").flatMap({ AgeRecipient($0) }), let file = object("file")
+            else { return nil }
+            return .epoch(EpochRecord(epoch: epoch, camera: camera, day: day, recipient: recipient, file: file))
+        case "gap":
+            guard let camera = identifier("camera", as: CameraName.self), let start = time("start"),
+                let end = time("end"), let reason = text("reason")
+            else { return nil }
+            return .gap(
+                GapRecord(
+                    camera: camera, range: TimeRange(start, end), reason: GapReason(rawValue: reason) ?? .unknown))
+        case "camera":
+            guard let camera = identifier("camera", as: CameraName.self),
+                let change = text("change").flatMap(CameraChange.init(rawValue:))
+            else { return nil }
+            return .camera(camera, change)
+        case "clock":
+            guard let from = time("from"), let to = time("to") else { return nil }
+            return .clock(from: from, to: to)
+        case "open":
+            guard let software = text("software"), let vaultFile = object("vaultFile") else { return nil }
+            return .open(software: software, vaultFile: vaultFile)
+        case "delete":
+            guard let object = object("object"), let rule = text("rule"), let policy = text("policy") else { return nil }
+            return .delete(object, rule: rule, policy: policy)
+        case "shred":
+            guard let epoch = identifier("epoch", as: EpochName.self), let rule = text("rule") else { return nil }
+            return .shred(epoch, rule: rule)
+        default: return .other(type)
+        }
+    }
+}

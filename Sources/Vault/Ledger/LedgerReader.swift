@@ -1,0 +1,104 @@
+import Core
+
+/// Reading of the ledger's files; writes nothing.
+///
+/// `entries/<path>` is a bundle: up to 256 entries, each behind its length in two bytes (tlog-tiles, "Log Entries");
+/// only the last bundle is short, and it grows by appending. `tile/<level>/<path>` is a full tile: 256 hashes.
+/// Partial tiles are not stored: they follow from the last bundle.
+struct LedgerReader: Sendable {
+    let files: any FileSystem
+    /// `…/ledger`
+    let path: String
+
+    func bundlePath(_ index: Int) -> String { path + "/entries/" + MerkleTree.path(index) }
+    func tilePath(_ level: Int, _ index: Int) -> String { path + "/tile/\(level)/" + MerkleTree.path(index) }
+    var checkpointPath: String { path + "/checkpoint" }
+
+    struct Bundle: Sendable {
+        var entries: [[UInt8]] = []
+        /// Bytes that whole entries take; what follows is a torn write.
+        var wholeCount = 0
+        var fileCount = 0
+    }
+
+    /// Nil when there is no such bundle. A torn entry at the end is left out.
+    func bundle(_ index: Int) throws(VaultError) -> Bundle? {
+        guard try files.attributes(bundlePath(index)) != nil else { return nil }
+        let bytes = try files.contents(bundlePath(index))
+        var bundle = Bundle(fileCount: bytes.count)
+        var reader = ByteReader(bytes)
+        while bundle.entries.count < MerkleTree.tileWidth {
+            guard let count = try? reader.u16(), count > 0, let entry = try? reader.take(Int(count)) else { break }
+            bundle.entries.append(Array(entry))
+            bundle.wholeCount = reader.offset
+        }
+        return bundle
+    }
+
+    /// Nil when missing. Errors: `.damaged` for a wrong size.
+    func tile(_ level: Int, _ index: Int) throws(VaultError) -> [MerkleTree.Hash]? {
+        guard try files.attributes(tilePath(level, index)) != nil else { return nil }
+        let bytes = try files.contents(tilePath(level, index))
+        guard bytes.count == MerkleTree.tileWidth * MerkleTree.hashSize else {
+            throw VaultError(.damaged, "The ledger tile \(level)/\(MerkleTree.path(index)) has \(bytes.count) bytes.")
+        }
+        return stride(from: 0, to: bytes.count, by: MerkleTree.hashSize).map {
+            Array(bytes[$0..<$0 + MerkleTree.hashSize])
+        }
+    }
+
+    /// The hashes of a full tile: from its file, else computed from what lies below it.
+    func tileOrBelow(_ level: Int, _ index: Int) throws(VaultError) -> [MerkleTree.Hash] {
+        if let tile = try? tile(level, index) { return tile }
+        var hashes: [MerkleTree.Hash] = []
+        if level == 0 {
+            hashes = try bundle(index)?.entries.map(MerkleTree.leafHash) ?? []
+        } else {
+            let first = index * MerkleTree.tileWidth
+            for below in first..<first + MerkleTree.tileWidth {
+                hashes.append(MerkleTree.root(of: try tileOrBelow(level - 1, below)))
+            }
+        }
+        guard hashes.count == MerkleTree.tileWidth else {
+            throw VaultError(
+                .damaged, "The ledger bundle \(MerkleTree.path(index)) is incomplete.", hint: "Run verify.")
+        }
+        return hashes
+    }
+
+    /// The tree of the first `count` entries, reading at most 255 tiles a level.
+    func tree(count: Int) throws(VaultError) -> MerkleTree {
+        var edges: [[MerkleTree.Hash]] = []
+        let leaves = count % MerkleTree.tileWidth
+        let last = leaves == 0 ? [] : try bundle(count / MerkleTree.tileWidth)?.entries ?? []
+        guard last.count >= leaves else {
+            throw VaultError(.damaged, "The ledger has fewer entries than its checkpoint says.", hint: "Run verify.")
+        }
+        edges.append(last.prefix(leaves).map(MerkleTree.leafHash))
+        var nodes = count / MerkleTree.tileWidth
+        var level = 1
+        while nodes > 0 {
+            var edge: [MerkleTree.Hash] = []
+            for index in (nodes / MerkleTree.tileWidth * MerkleTree.tileWidth)..<nodes {
+                edge.append(MerkleTree.root(of: try tileOrBelow(level - 1, index)))
+            }
+            edges.append(edge)
+            nodes /= MerkleTree.tileWidth
+            level += 1
+        }
+        return MerkleTree(count: count, edges: edges)
+    }
+
+    /// Entries from `first` on, bundle by bundle; malformed ones come as nil.
+    func replay(from first: Int, _ body: (Int, LedgerEntry?) throws(VaultError) -> Void) throws(VaultError) {
+        var index = first / MerkleTree.tileWidth
+        while let bundle = try bundle(index) {
+            for (offset, entry) in bundle.entries.enumerated() {
+                let position = index * MerkleTree.tileWidth + offset
+                if position >= first { try body(position, try? LedgerEntry(parsing: entry)) }
+            }
+            if bundle.entries.count < MerkleTree.tileWidth { return }
+            index += 1
+        }
+    }
+}

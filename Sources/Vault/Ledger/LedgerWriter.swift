@@ -1,0 +1,142 @@
+import Core
+
+/// Appends to the ledger. `append` returns when the entries are durable and a checkpoint over them is: the commit.
+///
+/// Not thread-safe; the committer owns it.
+struct LedgerWriter {
+    let reader: LedgerReader
+    private let vault: VaultID
+    private let key: LedgerKey
+    private var tree: MerkleTree
+    private var file: (any OpenFile)?
+    /// Bytes in the bundle being filled.
+    private var bundleCount: Int
+    /// What recovery found odd; shown as alarms.
+    private(set) var alarms: [String] = []
+
+    var count: Int { tree.count }
+
+    /// Makes an empty ledger's folders; fine when they are there.
+    static func prepare(_ files: any FileSystem, path: String) throws(VaultError) {
+        for folder in [path, path + "/entries", path + "/tile"] { try files.makeDirectory(folder) }
+        try files.syncDirectory(path)
+    }
+
+    /// Recovers: cuts a torn entry off, checks the signed tree, takes in what was written behind it, signs anew.
+    ///
+    /// - Parameter isRewritingLast: after a failed sync: the last bundle goes into a new file, because what the old
+    ///   one's pages hold may never have reached the disk.
+    init(
+        _ reader: LedgerReader, vault: VaultID, key: LedgerKey, isRewritingLast: Bool = false
+    ) throws(VaultError) {
+        self.reader = reader
+        self.vault = vault
+        self.key = key
+        var alarms: [String] = []
+        var tree = MerkleTree()
+        var signed: Checkpoint?
+        if try reader.files.attributes(reader.checkpointPath) != nil {
+            do throws(VaultError) {
+                signed = try Checkpoint(
+                    verifying: reader.files.contents(reader.checkpointPath), vault: vault, key: key.verifier)
+            } catch {
+                alarms.append(error.reason + " A new one is signed over the entries found.")
+            }
+        }
+        if let signed {
+            do throws(VaultError) {
+                tree = try reader.tree(count: signed.count)
+                if tree.root != signed.root {
+                    alarms.append("The ledger differs from its signed checkpoint. Run verify.")
+                }
+            } catch {
+                alarms.append(error.reason)
+                tree = MerkleTree()
+            }
+        }
+        bundleCount = 0
+        file = nil
+        var tiles: [MerkleTree.Tile] = []
+        var index = tree.count / MerkleTree.tileWidth
+        while let bundle = try reader.bundle(index) {
+            let known = max(0, tree.count - index * MerkleTree.tileWidth)
+            for entry in bundle.entries.dropFirst(known) { tiles += tree.append(leaf: MerkleTree.leafHash(entry)) }
+            if bundle.entries.count < MerkleTree.tileWidth {
+                if isRewritingLast {
+                    let bytes = try reader.files.contents(reader.bundlePath(index))
+                    try reader.files.replace(reader.bundlePath(index), with: Array(bytes.prefix(bundle.wholeCount)))
+                }
+                let open = try reader.files.open(reader.bundlePath(index), .readWrite)
+                if try open.count() > bundle.wholeCount {
+                    try open.truncate(to: bundle.wholeCount)
+                    try open.sync()
+                }
+                file = open
+                bundleCount = bundle.wholeCount
+                break
+            }
+            index += 1
+        }
+        self.tree = tree
+        self.alarms = alarms
+        for tile in tiles { try write(tile) }
+        if signed?.count != tree.count, tree.count > 0 { try sign() }
+    }
+
+    /// After an error this writer is used up: make a new one, which takes in what reached the disk.
+    mutating func append(_ entries: [LedgerEntry]) throws(VaultError) {
+        var pending: [UInt8] = []
+        var next = tree
+        var tiles: [MerkleTree.Tile] = []
+        for entry in entries {
+            guard let bytes = entry.encoded(), let count = UInt16(exactly: bytes.count) else {
+                throw VaultError(.invalid, "An entry cannot be written to the ledger.")
+            }
+            pending += [UInt8(truncatingIfNeeded: count >> 8), UInt8(truncatingIfNeeded: count)] + bytes
+            tiles += next.append(leaf: MerkleTree.leafHash(bytes))
+            if next.count % MerkleTree.tileWidth == 0 {
+                try write(pending, startingAt: next.count - 1)
+                file = nil
+                bundleCount = 0
+                pending = []
+            }
+        }
+        if !pending.isEmpty { try write(pending, startingAt: next.count - 1) }
+        tree = next
+        for tile in tiles { try write(tile) }
+        try sign()
+    }
+
+    /// Appends to the bundle that holds entry `position`, durably.
+    private mutating func write(_ bytes: [UInt8], startingAt position: Int) throws(VaultError) {
+        let path = reader.bundlePath(position / MerkleTree.tileWidth)
+        if file == nil {
+            try makeFolders(parent(of: path))
+            file = try reader.files.open(path, .readWrite)
+            try reader.files.syncDirectory(parent(of: path))
+        }
+        guard let open = file else { return }
+        try open.write(bytes, 0..<bytes.count, at: bundleCount)
+        try open.sync()
+        bundleCount += bytes.count
+    }
+
+    private func write(_ tile: MerkleTree.Tile) throws(VaultError) {
+        let path = reader.tilePath(tile.level, tile.index)
+        try makeFolders(parent(of: path))
+        try reader.files.replace(path, with: tile.hashes.flatMap { $0 })
+    }
+
+    private func makeFolders(_ path: String) throws(VaultError) {
+        guard try reader.files.attributes(path) == nil else { return }
+        try makeFolders(parent(of: path))
+        try reader.files.makeDirectory(path)
+        try reader.files.syncDirectory(parent(of: path))
+    }
+
+    private func sign() throws(VaultError) {
+        let checkpoint = Checkpoint(vault: vault, count: tree.count, root: tree.root)
+        // An older checkpoint after a crash is fine: it covers a prefix. So its folder needs no sync.
+        try reader.files.replace(reader.checkpointPath, with: try checkpoint.signed(by: key), isFolderSynced: false)
+    }
+}

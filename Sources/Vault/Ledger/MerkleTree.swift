@@ -1,0 +1,85 @@
+/// The right edge of an RFC 6962 Merkle tree in tiles of 256 (c2sp.org/tlog-tiles): all an appender needs.
+///
+/// `edges[l]` holds the hashes of complete subtrees of 256^l leaves that do not yet fill a tile; when the 256th comes,
+/// `append` hands the tile out and its root moves up one level.
+struct MerkleTree: Sendable, Hashable {
+    typealias Hash = [UInt8]
+    static let tileWidth = 256
+    static let hashSize = 32
+
+    struct Tile: Sendable, Hashable {
+        var level: Int
+        var index: Int
+        var hashes: [Hash]
+    }
+
+    private(set) var count = 0
+    private(set) var edges: [[Hash]] = []
+
+    init() {}
+    /// A tree whose edges were read from tiles.
+    init(count: Int, edges: [[Hash]]) {
+        self.count = count
+        self.edges = edges
+    }
+
+    static func leafHash(_ entry: [UInt8]) -> Hash { Digest.sha256([0] + entry) }
+    static func nodeHash(_ left: Hash, _ right: Hash) -> Hash { Digest.sha256([1] + left + right) }
+
+    /// Tiles that this leaf completes, lowest first.
+    mutating func append(leaf: Hash) -> [Tile] {
+        var tiles: [Tile] = []
+        var hash = leaf
+        var level = 0
+        var index = count
+        while true {
+            if edges.count <= level { edges.append([]) }
+            edges[level].append(hash)
+            guard edges[level].count == Self.tileWidth else { break }
+            index /= Self.tileWidth
+            tiles.append(Tile(level: level, index: index, hashes: edges[level]))
+            hash = Self.root(of: edges[level])
+            edges[level] = []
+            level += 1
+        }
+        count += 1
+        return tiles
+    }
+
+    /// RFC 6962 section 2.1: the hash of nothing for an empty tree.
+    var root: Hash {
+        var hash: Hash?
+        for edge in edges {
+            // Complete subtrees within an edge: one per set bit of its count, largest on the left.
+            var end = edge.count
+            while end > 0 {
+                let size = end & -end
+                let subtree = Self.root(of: Array(edge[(end - size)..<end]))
+                hash = hash.map { Self.nodeHash(subtree, $0) } ?? subtree
+                end -= size
+            }
+        }
+        return hash ?? Digest.sha256([])
+    }
+
+    /// Of a power of two of hashes.
+    static func root(of hashes: [Hash]) -> Hash {
+        var row = hashes
+        while row.count > 1 {
+            row = stride(from: 0, to: row.count - 1, by: 2).map { nodeHash(row[$0], row[$0 + 1]) }
+        }
+        return row.first ?? Digest.sha256([])
+    }
+
+    /// `x001/x234/067`: three digits a folder, so that no folder grows beyond a thousand entries.
+    static func path(_ index: Int) -> String {
+        func digits(_ value: Int) -> String { String(String(1000 + value % 1000).dropFirst()) }
+        var path = digits(index)
+        var rest = index / 1000
+        while rest > 0 {
+            path = "x" + digits(rest) + "/" + path
+            rest /= 1000
+        }
+        return path
+    }
+}

@@ -1,0 +1,83 @@
+public import Core
+
+/// What retention makes of a clip.
+public enum RetentionClass: String, Sendable, Hashable, Codable, CaseIterable {
+    case continuous
+    /// Something was detected while it ran.
+    case event
+}
+
+/// Why there is no recording.
+public enum GapReason: String, Sendable, Hashable, Codable, CaseIterable {
+    /// The camera could not be reached, or went away.
+    case disconnected
+    /// Connected, but nothing usable came.
+    case noSignal
+    /// The owner switched recording off.
+    case paused
+    /// The recorder was not running.
+    case stopped
+    case diskFull
+    case diskError
+    /// The wall clock jumped ahead.
+    case clockStep
+    /// Frames were dropped because the machine was too slow.
+    case overload
+    case unknown
+}
+
+/// A clip the ledger has committed.
+public struct ClipRecord: Sendable, Hashable {
+    public var object: ObjectID
+    public var identity: ClipIdentity
+    public var end: WallTime
+    /// Of the sealed object.
+    public var byteCount: Int
+    public var kind: RetentionClass
+    /// Cut short by a crash: ends at its last whole chunk, and `end` is an estimate.
+    public var isSalvaged: Bool
+
+    public init(
+        object: ObjectID, identity: ClipIdentity, end: WallTime, byteCount: Int, kind: RetentionClass = .continuous,
+        isSalvaged: Bool = false
+    ) {
+        self.object = object
+        self.identity = identity
+        self.end = end
+        self.byteCount = byteCount
+        self.kind = kind
+        self.isSalvaged = isSalvaged
+    }
+    public var camera: CameraID { identity.camera }
+    public var start: WallTime { identity.start }
+    public var range: TimeRange { TimeRange(identity.start, end) }
+}
+
+/// A stretch of a camera's time without a recording.
+public struct GapRecord: Sendable, Hashable {
+    public var camera: CameraID
+    public var range: TimeRange
+    public var reason: GapReason
+
+    public init(camera: CameraID, range: TimeRange, reason: GapReason) {
+        self.camera = camera
+        self.range = range
+        self.reason = reason
+    }
+}
+
+/// One camera's UTC day: who its objects are sealed to.
+struct EpochRecord: Sendable, Hashable {
+    var epoch: EpochID
+    var camera: CameraID
+    /// Days since 1970-01-01.
+    var day: Int64
+    var recipient: AgeRecipient
+    /// SHA-256 of `epochs/<uuid>.age` as it was first written.
+    var file: ObjectID
+}
+
+/// What became of a camera; its name never stands here.
+public enum CameraChange: String, Sendable, Hashable, Codable {
+    case added, removed
+}

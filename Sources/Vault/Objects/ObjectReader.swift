@@ -1,0 +1,126 @@
+import Core
+import Synchronization
+
+/// Random access into a sealed object: opens only the chunks a read touches.
+final class ObjectReader: ByteSource, Wipeable {
+    private struct State {
+        var key: SecretBytes?
+        /// Plain chunks, the last used at the end.
+        var cache: [(index: Int, bytes: [UInt8])] = []
+    }
+    private static let cacheLimit = 4
+
+    let identity: ClipIdentity?
+    let count: Int
+    private let file: any OpenFile
+    private let payload: AgePayload
+    private let lane: Lane
+    private let isSalvaged: Bool
+    private let state: Mutex<State>
+
+    /// Checks the header's MAC and the last chunk, without which a cut file would look whole (age.md, "Payload").
+    ///
+    /// - Parameter isSalvaged: cut by a crash: there is no last chunk, and only whole ones count.
+    init(
+        _ file: any OpenFile, isSalvaged: Bool, lane: Lane,
+        fileKey unwrap: (AgeHeader) throws(VaultError) -> SecretBytes
+    ) throws(VaultError) {
+        let header = try Self.header(file)
+        let fileKey = try unwrap(header)
+        try header.check(fileKey: fileKey)
+        let payload = try AgePayload(headerCount: header.count, fileCount: try file.count())
+        var nonce = [UInt8](repeating: 0, count: AgePayload.nonceSize)
+        guard try file.read(at: header.count, into: &nonce) == nonce.count else {
+            throw VaultError(.headerFailure, "The payload's nonce of \(file.path) is cut off.")
+        }
+        let key = try AgePayload.key(fileKey: fileKey, nonce: nonce)
+        fileKey.wipe()
+        identity = ClipStanza.decode(header)
+        self.file = file
+        self.payload = payload
+        self.lane = lane
+        self.isSalvaged = isSalvaged
+        count = payload.plainCount
+        state = Mutex(State(key: key))
+        guard payload.chunkCount > 0 else { throw VaultError(.payloadFailure, "\(file.path) has no chunk.") }
+        try state.withLock { (state) throws(VaultError) in _ = try chunk(payload.chunkCount - 1, &state) }
+    }
+    deinit { wipe() }
+
+    /// The header at the beginning of an object; needs no key.
+    static func header(_ file: any OpenFile) throws(VaultError) -> AgeHeader {
+        var head = [UInt8](repeating: 0, count: 4096)
+        let count = try file.read(at: 0, into: &head)
+        do throws(VaultError) {
+            return try AgeHeader(parsing: Array(head.prefix(count)))
+        } catch {
+            guard count == head.count else { throw error }
+            head = [UInt8](repeating: 0, count: AgeHeader.sizeLimit)
+            let count = try file.read(at: 0, into: &head)
+            return try AgeHeader(parsing: Array(head.prefix(count)))
+        }
+    }
+
+    var chunkCount: Int { payload.chunkCount }
+
+    func read(at offset: Int, count: Int) async throws -> [UInt8] {
+        try await lane.run { [self] () throws(VaultError) in try readBlocking(at: offset, count: count) }
+    }
+
+    /// Errors: `.locked` after `wipe`, `.payloadFailure` with the chunk that does not open.
+    func readBlocking(at offset: Int, count wanted: Int) throws(VaultError) -> [UInt8] {
+        try state.withLock { (state) throws(VaultError) in
+            guard state.key != nil else { throw Keyring.locked }
+            let end = min(offset.addingSaturating(max(0, wanted)), count)
+            guard offset >= 0, offset < end else { return [] }
+            var output = [UInt8](repeating: 0, count: end - offset)
+            var position = offset
+            while position < end {
+                let within = position % AgePayload.chunkSize
+                let take = min(AgePayload.chunkSize - within, end - position)
+                let plain = try chunk(position / AgePayload.chunkSize, &state)
+                copyBytes(plain, within..<within + take, into: &output, at: position - offset)
+                position += take
+            }
+            return output
+        }
+    }
+
+    private func chunk(_ index: Int, _ state: inout State) throws(VaultError) -> [UInt8] {
+        if let place = state.cache.firstIndex(where: { $0.index == index }) {
+            let hit = state.cache.remove(at: place)
+            state.cache.append(hit)
+            return hit.bytes
+        }
+        guard let key = state.key else { throw Keyring.locked }
+        let range = payload.sealedRange(index)
+        var buffer: [UInt8] = []
+        if state.cache.count >= Self.cacheLimit {
+            buffer = state.cache.removeFirst().bytes
+            wipeBytes(&buffer)
+        }
+        let isLast = index == payload.chunkCount - 1
+        // A crash may have come while the very last chunk was being marked as such.
+        var isOpen = false
+        for mark in isSalvaged && isLast ? [false, true] : [isLast] where !isOpen {
+            buffer = [UInt8](repeating: 0, count: range.count)
+            guard try file.read(at: range.lowerBound, into: &buffer) == range.count else { break }
+            isOpen = try AgeCrypto.open(
+                &buffer, count: range.count, key: key, nonce: AgePayload.nonce(index, isLast: mark))
+        }
+        guard isOpen else {
+            throw VaultError(.payloadFailure, "Chunk \(index) (bytes \(range.lowerBound)..<\(range.upperBound)) of \(file.path) does not open.")
+        }
+        state.cache.append((index, buffer))
+        return buffer
+    }
+
+    func wipe() {
+        state.withLock { state in
+            state.key?.wipe()
+            state.key = nil
+            for place in state.cache.indices { wipeBytes(&state.cache[place].bytes) }
+            state.cache = []
+        }
+    }
+}

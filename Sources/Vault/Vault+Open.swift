@@ -1,0 +1,144 @@
+public import Core
+
+extension Vault {
+    /// Opens a vault.
+    ///
+    /// To write: takes the lock, finishes what a crash left undone (without a key, in time bounded by what was open), and
+    /// enters `open` into the ledger. To read: writes nothing.
+    ///
+    /// Errors: `.notFound`, `.halfMade`, `.newerFormat`, `.inUse`, `.readOnly`, `.networkFileSystem`, `.keys`, `.damaged`.
+    public static func open(
+        at path: String, mode: VaultMode, files: any FileSystem = PosixFileSystem(), time: any TimeSource
+    ) async throws(VaultError) -> Vault {
+        try await Lane.serial("vault.open").run { () throws(VaultError) in
+            let layout = Layout(path)
+            let file = try vaultFile(layout, files)
+            return switch mode {
+            case .read: try openReading(layout, file, files, time)
+            case .write(let version): try openWriting(layout, file, files, time, version)
+            }
+        }
+    }
+
+    private static func vaultFile(_ layout: Layout, _ files: any FileSystem) throws(VaultError) -> VaultFile {
+        guard try files.attributes(layout.root) != nil else {
+            throw VaultError(
+                .notFound, "There is no folder \(layout.root).", hint: "Is its disk mounted? Else make a vault with init.")
+        }
+        guard try files.attributes(layout.vaultFile) != nil else {
+            if try files.attributes(layout.ledger) != nil {
+                throw VaultError(
+                    .halfMade, "The vault in \(layout.root) is half made: vault.json is missing.",
+                    hint: "If init was interrupted, run it again.")
+            }
+            throw VaultError(
+                .notFound, "There is no vault in \(layout.root).", hint: "Is its disk mounted? Else make one with init.")
+        }
+        return try VaultFile(parsing: try files.contents(layout.vaultFile), path: layout.vaultFile)
+    }
+
+    private static func openReading(
+        _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ time: any TimeSource
+    ) throws(VaultError) -> Vault {
+        let ledger = LedgerReader(files: files, path: layout.ledger)
+        let index: Index
+        // A copy in memory: SQLite touches files even when it reads, and what is missing there can be replayed into it.
+        if try files.attributes(layout.index) != nil, let copy = Index.snapshot(layout.index) {
+            index = copy
+        } else {
+            index = try Index.inMemory()
+        }
+        try index.catchUp(ledger)
+        return Vault(
+            layout: layout, files: files, time: time, mode: .read, file: file, index: index, ledger: ledger, writing: nil,
+            hub: EventHub(), alarms: [])
+    }
+
+    private static func openWriting(
+        _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ time: any TimeSource, _ version: String
+    ) throws(VaultError) -> Vault {
+        guard try !files.isNetwork(layout.root) else { throw networkFileSystem(layout) }
+        guard let lock = try files.lock(layout.lock) else { throw inUse(layout) }
+        var alarms: [String] = []
+        let key = try ledgerKey(layout, file, files)
+        try LedgerWriter.prepare(files, path: layout.ledger)
+        let ledger = LedgerReader(files: files, path: layout.ledger)
+        let writer = try LedgerWriter(ledger, vault: file.id, key: key)
+        alarms += writer.alarms
+
+        let isIndexNew = try files.attributes(layout.index) == nil
+        if isIndexNew, writer.count > 0 { alarms.append("The index was missing and is made anew from the ledger.") }
+        var index = try openIndex(layout, files, &alarms)
+        if try index.position() > writer.count {
+            alarms.append("The index knows more than the ledger and is made anew.")
+            index.close()
+            try removeIndex(layout, files)
+            index = try Index.writing(layout.index)
+        }
+        try index.catchUp(ledger)
+
+        let hub = EventHub()
+        let committer = Committer(writer, vault: file.id, key: key, index: index) { entries in
+            for entry in entries {
+                switch entry.body {
+                case .clip(let clip): hub.send(.committed(clip))
+                case .gap(let gap): hub.send(.gap(gap))
+                default: break
+                }
+            }
+        } alarm: { text in
+            hub.send(.alarm(text))
+        }
+        let recovery = Recovery(layout: layout, files: files, vault: file.id, index: index, now: time.wallNow())
+        var entries = try recovery.run(isWhole: isIndexNew, &alarms)
+        entries.append(
+            LedgerEntry(at: time.wallNow(), .open(software: version, vaultFile: try digest(file, layout, files))))
+        try committer.commit(entries)
+        return Vault(
+            layout: layout, files: files, time: time, mode: .write(softwareVersion: version), file: file, index: index,
+            ledger: ledger, writing: Writing(committer: committer, lock: lock), hub: hub, alarms: alarms)
+    }
+
+    private static func digest(
+        _ file: VaultFile, _ layout: Layout, _ files: any FileSystem
+    ) throws(VaultError) -> ObjectID {
+        guard let digest = ObjectID(digest: Digest.sha256(try files.contents(layout.vaultFile))) else {
+            throw VaultError(.invalid, "The digest has a wrong size.")
+        }
+        return digest
+    }
+
+    private static func ledgerKey(
+        _ layout: Layout, _ file: VaultFile, _ files: any FileSystem
+    ) throws(VaultError) -> LedgerKey {
+        guard let attributes = try files.attributes(layout.ledgerKey) else {
+            throw VaultError(.keys, "\(layout.ledgerKey) is missing.", hint: "Restore it from a backup.")
+        }
+        guard attributes.rights & 0o077 == 0 else {
+            throw VaultError(
+                .keys, "\(layout.ledgerKey) can be read by others.", hint: "chmod 600 \(layout.ledgerKey)")
+        }
+        var bytes = try files.contents(layout.ledgerKey)
+        let key = try LedgerKey(seed: SecretBytes(&bytes), vault: file.id)
+        guard key.verifier == file.ledger else {
+            throw VaultError(.keys, "\(layout.ledgerKey) does not belong to this vault.")
+        }
+        return key
+    }
+
+    private static func openIndex(
+        _ layout: Layout, _ files: any FileSystem, _ alarms: inout [String]
+    ) throws(VaultError) -> Index {
+        do throws(VaultError) {
+            return try Index.writing(layout.index)
+        } catch {
+            alarms.append("The index was unusable and is made anew from the ledger. \(error)")
+            try removeIndex(layout, files)
+            return try Index.writing(layout.index)
+        }
+    }
+
+    private static func removeIndex(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {
+        for suffix in ["", "-wal", "-shm", "-journal"] { try files.remove(layout.index + suffix) }
+    }
+}

@@ -1,0 +1,54 @@
+public import Core
+
+extension Vault {
+    /// The clip of a camera that contains `time`.
+    public func clip(at time: WallTime, camera: CameraID) async throws(VaultError) -> ClipRecord? {
+        try await index.clip(at: time, camera, id)
+    }
+    /// The first clip that starts later than `time`.
+    public func clip(after time: WallTime, camera: CameraID) async throws(VaultError) -> ClipRecord? {
+        try await index.clip(after: time, camera, id)
+    }
+    /// The last clip that starts earlier than `time`.
+    public func clip(before time: WallTime, camera: CameraID) async throws(VaultError) -> ClipRecord? {
+        try await index.clip(before: time, camera, id)
+    }
+    /// Clips that share time with `range`, by their start.
+    public func clips(
+        camera: CameraID, overlapping range: TimeRange, limit: Int = 1000, descending: Bool = false
+    ) async throws(VaultError) -> [ClipRecord] {
+        try await index.clips(camera, overlapping: range, limit: limit, descending: descending, id)
+    }
+    public func gaps(camera: CameraID, overlapping range: TimeRange) async throws(VaultError) -> [GapRecord] {
+        try await index.gaps(camera, overlapping: range)
+    }
+    /// From the first clip's start to the last one's end; nil without clips.
+    public func span(camera: CameraID) async throws(VaultError) -> TimeRange? { try await index.span(camera) }
+
+    /// Runs of recorded time, for drawing: clips nearer than one bucket (`range / buckets`) are merged.
+    public func timeline(
+        camera: CameraID, range: TimeRange, buckets: Int
+    ) async throws(VaultError) -> [TimeRange] {
+        try await index.timeline(camera, range, buckets: buckets)
+    }
+
+    /// Opens a sealed clip for reading at any place; a salvaged one ends at its last whole chunk.
+    ///
+    /// Errors: `.locked`, `.notFound`, `.damaged` when the header names another clip than the ledger, age's classes.
+    public func openObject(_ clip: ClipRecord) async throws(VaultError) -> any ByteSource {
+        try await reads.run { [self] () throws(VaultError) in try openBlocking(clip) }
+    }
+
+    func openBlocking(_ clip: ClipRecord) throws(VaultError) -> ObjectReader {
+        let identity = try epochIdentity(clip.identity.epoch)
+        let file = try files.open(layout.object(clip.object), .read)
+        let reader = try ObjectReader(file, isSalvaged: clip.isSalvaged, lane: .serial("vault.object")) {
+            (header) throws(VaultError) in try AgeWrapping.unwrap(header, identities: [identity])
+        }
+        guard reader.identity == clip.identity else {
+            throw VaultError(.damaged, "The header of object \(clip.object) names another clip than the ledger.")
+        }
+        try keyring.hold(reader)
+        return reader
+    }
+}

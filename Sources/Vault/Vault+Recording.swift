@@ -1,0 +1,141 @@
+public import Core
+import Synchronization
+
+extension Vault {
+    /// Begins a clip; works while locked. The first of a camera's UTC day makes the day's epoch.
+    ///
+    /// Errors: `.readOnly`, `.closed`, `.noSpace`, `.io`.
+    public func beginClip(camera: CameraID, run: RunID, start: WallTime) async throws(VaultError) -> ClipWriter {
+        try await beginLane.run { [self] () throws(VaultError) in
+            let committer = try committer()
+            guard !recording.withLock({ $0.isClosed }) else { throw VaultError(.closed, "The vault is closed.") }
+            let epoch = try epoch(camera, start, committer)
+            let sequence = try nextSequence(camera)
+            let identity = ClipIdentity(
+                vault: id, camera: camera, epoch: epoch.epoch, run: run, sequence: sequence, start: start)
+            let part = try SealedPart(
+                identity, to: epoch.recipient, path: layout.open + "/\(UUID.random()).part", files: files
+            ) { [weak self] in self?.giveUpBallast() ?? false }
+            recording.withLock { recording in
+                recording.sequences[camera] = sequence
+                recording.parts[ObjectIdentifier(part)] = part
+            }
+            return writer(identity, part, committer)
+        }
+    }
+
+    private func writer(_ identity: ClipIdentity, _ part: SealedPart, _ committer: Committer) -> ClipWriter {
+        ClipWriter(identity, part: part, lane: .serial("vault.clip")) { [weak self] (part, end, kind) throws(VaultError) in
+            guard let self else { throw VaultError(.closed, "The vault is closed.") }
+            let (object, byteCount, trouble) = try part.publish(layout)
+            if let trouble { hub.send(.alarm("A clip had to be written again: \(trouble.reason)")) }
+            let clip = ClipRecord(
+                object: object, identity: identity, end: max(identity.start, end), byteCount: byteCount, kind: kind)
+            forget(part)
+            // Called again after a failed commit, the entry may have reached the ledger all the same.
+            if try !index.knowsObject(object) {
+                try committer.commit([LedgerEntry(at: time.wallNow(), .clip(clip))])
+            }
+            // A viewer may still hold its source: its key must go with the others' at the next lock.
+            if keyring.isUnlocked { try? keyring.hold(part) } else { part.wipe() }
+            return clip
+        } forget: { [weak self] in
+            guard let self else { return }
+            forget(part)
+            recording.withLock { recording in
+                // The number was never published: the next clip may have it.
+                if recording.sequences[identity.camera] == identity.sequence {
+                    recording.sequences[identity.camera] = identity.sequence - 1
+                }
+            }
+        }
+    }
+
+    private func forget(_ part: SealedPart) {
+        recording.withLock { _ = $0.parts.removeValue(forKey: ObjectIdentifier(part)) }
+    }
+
+    private func nextSequence(_ camera: CameraID) throws(VaultError) -> UInt64 {
+        let known = recording.withLock { $0.sequences[camera] }
+        let last = if let known { known } else { try index.highestSequence(camera) }
+        return last &+ 1
+    }
+
+    /// The epoch of the camera's day: known, in the index, or made: identity, file, entry, and the secret forgotten.
+    private func epoch(
+        _ camera: CameraID, _ start: WallTime, _ committer: Committer
+    ) throws(VaultError) -> EpochRecord {
+        let day = start.utcDay
+        if let known = recording.withLock({ $0.epochs[camera] }), known.day == day { return known.record }
+        let found = try index.epoch(camera, day: day)
+        let record = if let found { found } else { try makeEpoch(camera, day, committer) }
+        recording.withLock { $0.epochs[camera] = Recording.Epoch(day: day, record: record) }
+        return record
+    }
+
+    private func makeEpoch(
+        _ camera: CameraID, _ day: Int64, _ committer: Committer
+    ) throws(VaultError) -> EpochRecord {
+        let epoch = EpochID.random()
+        let identity = try AgeIdentity.random()
+        defer { identity.secret.wipe() }
+        let sealed = try AgeFile.seal(try identity.text()) { (fileKey) throws(VaultError) in
+            var stanzas: [AgeStanza] = []
+            for recipient in file.recipients { stanzas.append(try AgeWrapping.wrap(fileKey, to: recipient)) }
+            return stanzas
+        }
+        guard let digest = ObjectID(digest: Digest.sha256(sealed)) else {
+            throw VaultError(.invalid, "The digest has a wrong size.")
+        }
+        try files.replace(layout.epoch(epoch), with: sealed)
+        let record = EpochRecord(epoch: epoch, camera: camera, day: day, recipient: identity.recipient, file: digest)
+        try committer.commit([LedgerEntry(at: time.wallNow(), .epoch(record))])
+        return record
+    }
+
+    /// The reserve for a full disk: true when there was one.
+    private func giveUpBallast() -> Bool {
+        guard let attributes = try? files.attributes(layout.ballast), attributes.count > 0,
+            (try? files.remove(layout.ballast)) != nil
+        else { return false }
+        hub.send(.alarm("The disk is full; the reserve of \(attributes.count >> 20) MiB was given up."))
+        return true
+    }
+
+    /// One `fdatasync` for each clip that has something new. Once a second, from one timer for all cameras.
+    public func syncOpenClips() async {
+        _ = try? await syncLane.run { [self] in
+            let parts = recording.withLock { Array($0.parts.values) }
+            for part in parts where part.isDirty {
+                do throws(VaultError) {
+                    if let trouble = try part.sync() {
+                        hub.send(.alarm("A clip had to be written to a new file: \(trouble.reason)"))
+                    }
+                } catch {
+                    hub.send(.alarm("A clip being recorded may be lost: \(error.reason)"))
+                }
+            }
+        }
+    }
+
+    // MARK: Other entries
+
+    /// Committed on return; shares its sync with whatever else is being committed.
+    public func recordGap(camera: CameraID, range: TimeRange, reason: GapReason) async throws(VaultError) {
+        guard !range.isEmpty else { throw VaultError(.invalid, "A gap ends after it starts.") }
+        try await commit(.gap(GapRecord(camera: camera, range: range, reason: reason)))
+    }
+    /// That a camera was added or removed; its name does not stand in the ledger.
+    public func recordCamera(_ camera: CameraID, _ change: CameraChange) async throws(VaultError) {
+        try await commit(.camera(camera, change))
+    }
+    /// That the machine's wall clock was set.
+    public func recordClockStep(from: WallTime, to: WallTime) async throws(VaultError) {
+        try await commit(.clock(from: from, to: to))
+    }
+    func commit(_ body: LedgerEntry.Body) async throws(VaultError) {
+        let committer = try committer()
+        let entry = LedgerEntry(at: time.wallNow(), body)
+        try await reads.run { () throws(VaultError) in try committer.commit([entry]) }
+    }
+}

@@ -1,0 +1,117 @@
+import Core
+import Synchronization
+
+/// Checks the objects and epoch files against what the ledger lists, on as many threads as there are cores to use.
+struct ObjectVerification: Sendable {
+    let layout: Layout
+    let files: any FileSystem
+    let options: VerificationOptions
+    let clips: [ObjectID: ClipRecord]
+    let deleted: Set<ObjectID>
+    /// Opens with the key; nil without.
+    let open: (@Sendable (ClipRecord) throws(VaultError) -> ObjectReader)?
+
+    /// Bytes read at a time: enough that the disk and SHA-256 set the pace, not the calls.
+    private static let stride = 1 << 18
+
+    struct Outcome: Sendable {
+        var findings: [VerificationFinding] = []
+        var objects = 0
+        var bytes = 0
+    }
+
+    /// One shard folder: what lies in it and what should.
+    func shard(_ name: String, _ expected: [ClipRecord], progress: (Int) -> Void) throws(VaultError) -> Outcome {
+        var outcome = Outcome()
+        var found: Set<ObjectID> = []
+        let folder = layout.shard(name)
+        let names = try files.attributes(folder) == nil ? [] : try files.list(folder)
+        for file in names.sorted() {
+            guard let object = ObjectID(file), file == object.description, file.hasPrefix(name) else {
+                outcome.findings.append(
+                    VerificationFinding(.extra, .file("objects/\(name)/\(file)"), "is no object of this vault"))
+                continue
+            }
+            found.insert(object)
+            if clips[object] == nil {
+                let isDeleted = deleted.contains(object)
+                outcome.findings.append(
+                    VerificationFinding(
+                        isDeleted ? .notDeleted : .extra, .object(object),
+                        isDeleted ? "the ledger says it was removed" : "the ledger does not list it"))
+            }
+        }
+        for clip in expected {
+            guard found.contains(clip.object) else {
+                outcome.findings.append(VerificationFinding(.missing, .object(clip.object), "the ledger lists it"))
+                continue
+            }
+            outcome.objects += 1
+            do throws(VaultError) {
+                outcome.bytes += try check(clip, &outcome.findings)
+            } catch {
+                outcome.findings.append(VerificationFinding(.damaged, .object(clip.object), error.reason))
+            }
+            progress(clip.byteCount)
+        }
+        return outcome
+    }
+
+    /// Bytes read.
+    private func check(_ clip: ClipRecord, _ findings: inout [VerificationFinding]) throws(VaultError) -> Int {
+        let file = try files.open(layout.object(clip.object), .read)
+        let subject = VerificationFinding.Subject.object(clip.object)
+        let count = try file.count()
+        var isDamaged = count != clip.byteCount
+        if isDamaged {
+            findings.append(VerificationFinding(.damaged, subject, "has \(count) bytes instead of \(clip.byteCount)"))
+        }
+        var done = 0
+        if options.readsObjects, !isDamaged {
+            let digest = try Digest.sha256()
+            var buffer = [UInt8](repeating: 0, count: Self.stride)
+            while done < count {
+                let read = try file.read(at: done, into: &buffer)
+                guard read > 0 else { break }
+                digest.update(buffer, 0..<read)
+                done += read
+            }
+            isDamaged = digest.finish() != clip.object.digest
+            if isDamaged {
+                findings.append(VerificationFinding(.damaged, subject, "its bytes do not have the digest that is its name"))
+            }
+        }
+        if !isDamaged {
+            if ClipStanza.decode(try ObjectReader.header(file)) != clip.identity {
+                findings.append(VerificationFinding(.forged, subject, "its header names another clip than the ledger"))
+            }
+        }
+        if let open { openChunks(clip, open, &findings) }
+        return done
+    }
+
+    /// With the key: every chunk, and the identity inside.
+    private func openChunks(
+        _ clip: ClipRecord, _ open: (ClipRecord) throws(VaultError) -> ObjectReader,
+        _ findings: inout [VerificationFinding]
+    ) {
+        let subject = VerificationFinding.Subject.object(clip.object)
+        do throws(VaultError) {
+            let reader = try open(clip)
+            for chunk in 0..<reader.chunkCount {
+                do throws(VaultError) {
+                    var plain = try reader.readBlocking(at: chunk * AgePayload.chunkSize, count: AgePayload.chunkSize)
+                    defer { wipeBytes(&plain) }
+                    if chunk == 0, let innerIdentity = options.innerIdentity, innerIdentity(plain) != clip.identity {
+                        findings.append(VerificationFinding(.forged, subject, "the identity inside is another than outside"))
+                    }
+                } catch {
+                    guard error.code == .payloadFailure else { throw error }
+                    findings.append(VerificationFinding(.damaged, subject, chunk: chunk, error.reason))
+                }
+            }
+        } catch {
+            findings.append(VerificationFinding(.damaged, subject, error.reason))
+        }
+    }
+}
