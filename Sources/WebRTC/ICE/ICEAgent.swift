@@ -16,6 +16,8 @@ struct ICEAgent {
     private struct Pair {
         var path: Path
         var isValid = false
+        /// Something authentic came this way.
+        var isHeard = false
         var tries = 0
         var due: MonotonicTime
         var nominating = false
@@ -73,9 +75,7 @@ struct ICEAgent {
         return Credentials(ufrag: text(16), password: text(24))
     }
 
-    var isExpired: (MonotonicTime) -> Bool {
-        { [lastHeard] now in now - lastHeard > Self.consentExpiry }
-    }
+    func isExpired(now: MonotonicTime) -> Bool { now - lastHeard > Self.consentExpiry }
 
     mutating func add(_ candidate: ICECandidate, now: MonotonicTime) {
         for host in hosts where host.isIPv4 == candidate.address.isIPv4 {
@@ -160,6 +160,7 @@ struct ICEAgent {
         guard isCurrent else { return true }
         // A check from an unknown address is a peer-reflexive candidate (§7.3.1.3); the triggered check opens our own NAT.
         guard let index = pair(path, now: now) else { return true }
+        pairs[index].isHeard = true
         if !pairs[index].isValid, pairs[index].tries >= Self.maximumTries {
             pairs[index].tries = 0
             pairs[index].due = now
@@ -169,6 +170,9 @@ struct ICEAgent {
         }
         return true
     }
+
+    /// Whether media and DTLS may be taken from, and sent to, this path.
+    func knows(_ path: Path) -> Bool { path == selected || pairs.contains { $0.path == path && $0.isHeard } }
 
     private mutating func select(_ path: Path, now: MonotonicTime) {
         previous = nil
@@ -199,6 +203,7 @@ struct ICEAgent {
             return true
         }
         roundTrip = now - transaction.sentAt
+        pairs[index].isHeard = true
         pairs[index].isValid = true
         if isControlling {
             if pairs[index].nominating {
