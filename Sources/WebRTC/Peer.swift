@@ -83,7 +83,9 @@ public final class Peer {
                 throw WebRTCError(.sdp, "the fragment's ICE credentials are malformed")
             }
             ice.restart(remote: .init(ufrag: ufrag, password: password), now: now)
-            var lines = ["a=ice-options:trickle ice2", "a=ice-ufrag:\(ice.local.ufrag)", "a=ice-pwd:\(ice.local.password)"]
+            var lines = [
+                "a=ice-options:trickle ice2", "a=ice-ufrag:\(ice.local.ufrag)", "a=ice-pwd:\(ice.local.password)",
+            ]
             lines += configuration.localAddresses.enumerated().map { "a=" + ICECandidate.host($1, index: $0) }
             reply = (lines + ["a=end-of-candidates"]).joined(separator: "\r\n") + "\r\n"
         }
@@ -125,7 +127,9 @@ public final class Peer {
 
     private func handleRTCP(_ bytes: [UInt8], now: MonotonicTime) -> Bool {
         // RFC 5761 §4: 192–223 in the second byte. Nobody sends RTP to us.
-        guard bytes.count >= 8, (192...223).contains(bytes[1]), let plain = srtp?.unprotectRTCP(bytes) else { return false }
+        guard bytes.count >= 8, (192...223).contains(bytes[1]), let plain = srtp?.unprotectRTCP(bytes) else {
+            return false
+        }
         var wantsKey = false
         for packet in RTCPPacket.parse(plain) where video?.handle(packet, now: now) == true { wantsKey = true }
         if wantsKey {
@@ -227,8 +231,10 @@ public final class Peer {
 
     public var statistics: PeerStatistics {
         var statistics = counters
-        statistics.videoPackets = Int(video?.packets ?? 0)
-        statistics.retransmissions = video?.retransmitted ?? 0
+        if let video {
+            statistics.videoPackets = Int(video.packets)
+            statistics.retransmissions = video.retransmitted
+        }
         statistics.roundTrip = ice.roundTrip
         return statistics
     }
@@ -310,7 +316,9 @@ public final class Peer {
             sctp?.reset(stream: stream)
             emit(.channelClosed(id: stream))
         case .message(let stream, PayloadProtocol.control, let bytes):
-            guard case .open(_, _, _, let label, _)? = try? DCEPMessage(parsing: bytes), channels[stream] == nil else { return }
+            guard case .open(_, _, _, let label, _)? = try? DCEPMessage(parsing: bytes), channels[stream] == nil else {
+                return
+            }
             channels[stream] = label
             try? sctp?.send(DCEPMessage.acknowledge.encoded, stream: stream, protocolID: PayloadProtocol.control)
             emit(.channelOpened(id: stream, label: label))
@@ -332,6 +340,7 @@ public final class Peer {
         for packet in sctp?.takePackets() ?? [] { dtls.send(packet) }
         dtls.close()
         flush()
+        counters = statistics
         video = nil
         emit(.closed(reason))
     }

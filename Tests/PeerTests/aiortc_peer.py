@@ -1,6 +1,7 @@
 """Drives aiortc as the other WebRTC peer; the same lines as browser_peer.py. Usage: aiortc_peer.py FRAMES"""
 import asyncio, json, sys
 from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
 
 
 async def main(frames):
@@ -13,7 +14,10 @@ async def main(frames):
 
     async def consume(track):
         while True:
-            frame = await track.recv()
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
             result["frames"] += 1
             result["width"], result["height"] = frame.width, frame.height
 

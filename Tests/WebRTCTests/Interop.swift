@@ -24,7 +24,8 @@ final class Interop {
         var next = list
         while let entry = next?.pointee {
             next = entry.ifa_next
-            guard let raw = entry.ifa_addr, raw.pointee.sa_family == UInt16(AF_INET), entry.ifa_flags & UInt32(IFF_LOOPBACK) == 0
+            guard let raw = entry.ifa_addr, raw.pointee.sa_family == UInt16(AF_INET),
+                entry.ifa_flags & UInt32(IFF_LOOPBACK) == 0
             else { continue }
             let value = raw.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_addr.s_addr }
             return (0..<4).map { String(value >> (8 * UInt32($0)) & 255) }.joined(separator: ".")
@@ -63,7 +64,8 @@ final class Interop {
         inet_pton(AF_INET, datagram.remote.host, &name.sin_addr)
         withUnsafePointer(to: &name) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                _ = sendto(descriptor, datagram.bytes, datagram.bytes.count, 0, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                _ = sendto(
+                    descriptor, datagram.bytes, datagram.bytes.count, 0, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
     }
@@ -104,7 +106,9 @@ final class Interop {
         }
         func readMore() throws {
             let data = output.fileHandleForReading.availableData
-            if data.isEmpty { throw Failed(description: "the script ended without a result; events \(events), \(statistics)") }
+            if data.isEmpty {
+                throw Failed(description: "the script ended without a result; events \(events), \(statistics)")
+            }
             text.append(data)
         }
         var offer: [String: Any]?
@@ -115,7 +119,8 @@ final class Interop {
         let clock = SystemTime()
         let certificate = try DTLSCertificate(now: clock.wallNow())
         let peer = try Peer(
-            offer: offer?["sdp"] as? String ?? "", configuration: .init(certificate: certificate, localAddresses: [address]),
+            offer: offer?["sdp"] as? String ?? "",
+            configuration: .init(certificate: certificate, localAddresses: [address]),
             random: SystemRandomNumberGenerator(), now: clock.monotonicNow())
         answer = peer.answer
         var reply = try JSONSerialization.data(withJSONObject: ["sdp": answer])
@@ -167,7 +172,9 @@ final class Interop {
                     usleep(50_000)
                     let now = clock.monotonicNow()
                     while let datagram = receive() { peer.handle(datagram, now: now) }
-                    while let output = peer.poll(now: now) { if case .event(let event) = output { events.append(event) } }
+                    while let output = peer.poll(now: now) {
+                        if case .event(let event) = output { events.append(event) }
+                    }
                     peer.close(now: now)
                     return result
                 }
@@ -182,8 +189,11 @@ final class Interop {
         let process = Process()
         process.executableURL = URL(filePath: find("ffmpeg") ?? "ffmpeg")
         process.arguments =
-            ["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=\(size):rate=30:duration=\(seconds)", "-c:v", "libx264", "-preset", "ultrafast",
-                "-pix_fmt", "yuv420p", "-g", "30", "-bf", "0"] + options + ["-x264-params", "aud=1:repeat-headers=0", "-f", "h264", file.path]
+            [
+                "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=\(size):rate=30:duration=\(seconds)", "-c:v",
+                "libx264", "-preset", "ultrafast",
+                "-pix_fmt", "yuv420p", "-g", "30", "-bf", "0",
+            ] + options + ["-x264-params", "aud=1", "-f", "h264", file.path]
         try process.run()
         process.waitUntilExit()
         return split(Array(try Data(contentsOf: file)))
@@ -207,14 +217,20 @@ final class Interop {
             while end > start, stream[end - 1] == 0 { end -= 1 }
             let unit = Array(stream[start..<end])
             let type = (unit.first ?? 0) & 31
-            if type == 9 { units.append(VideoUnit(bytes: [], rtpTimestamp: 0, isKey: false, playoutDelay: .init(minimum: 0, maximum: 0))) }
+            if type == 9 {
+                units.append(
+                    VideoUnit(bytes: [], rtpTimestamp: 0, isKey: false, playoutDelay: .init(minimum: 0, maximum: 0)))
+            }
             if type == 7 || type == 8 {
-                sets.append(unit)
+                if !sets.contains(unit) { sets.append(unit) }
                 continue
             }
             guard !units.isEmpty else { continue }
             if type == 5 { units[units.count - 1].isKey = true }
-            units[units.count - 1].bytes += [16, 8, 0].reduce(into: [UInt8(truncatingIfNeeded: unit.count >> 24)]) { $0.append(UInt8(truncatingIfNeeded: unit.count >> $1)) } + unit
+            units[units.count - 1].bytes +=
+                [16, 8, 0].reduce(into: [UInt8(truncatingIfNeeded: unit.count >> 24)]) {
+                    $0.append(UInt8(truncatingIfNeeded: unit.count >> $1))
+                } + unit
         }
         for index in units.indices { units[index].parameterSets = sets }
         return units

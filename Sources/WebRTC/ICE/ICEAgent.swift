@@ -243,7 +243,8 @@ struct ICEAgent {
         // The priority a peer-reflexive candidate of this host would have (§7.1.1).
         let index = hosts.firstIndex(of: path.local) ?? 0
         let priority: UInt32 = 110 << 24 | UInt32(65535 - min(index, 65535)) << 8 | 255
-        message.add(STUNMessage.Attribute.priority, (0..<4).map { UInt8(truncatingIfNeeded: priority >> (24 - 8 * $0)) })
+        message.add(
+            STUNMessage.Attribute.priority, (0..<4).map { UInt8(truncatingIfNeeded: priority >> (24 - 8 * $0)) })
         message.add(
             isControlling ? STUNMessage.Attribute.iceControlling : STUNMessage.Attribute.iceControlled,
             (0..<8).map { UInt8(truncatingIfNeeded: tieBreaker >> (56 - 8 * UInt64($0))) })

@@ -24,5 +24,7 @@ public struct ICECandidate: Hashable, Sendable {
     static func host(_ address: SocketAddress, index: Int) -> String {
         "candidate:\(index + 1) 1 udp \(hostPriority(index)) \(address.host) \(address.port) typ host"
     }
-    static func hostPriority(_ index: Int) -> UInt32 { 126 << 24 | UInt32(65535 - min(max(index, 0), 65535)) << 8 | 255 }
+    static func hostPriority(_ index: Int) -> UInt32 {
+        126 << 24 | UInt32(65535 - min(max(index, 0), 65535)) << 8 | 255
+    }
 }

@@ -21,7 +21,8 @@ public struct VideoUnit: Sendable {
     public var parameterSets: [[UInt8]]
 
     public init(
-        bytes: [UInt8], rtpTimestamp: UInt32, isKey: Bool, playoutDelay: PlayoutDelay? = nil, parameterSets: [[UInt8]] = []
+        bytes: [UInt8], rtpTimestamp: UInt32, isKey: Bool, playoutDelay: PlayoutDelay? = nil,
+        parameterSets: [[UInt8]] = []
     ) {
         self.bytes = bytes
         self.rtpTimestamp = rtpTimestamp

@@ -102,7 +102,8 @@ public enum RTCPPacket: Sendable, Equatable {
             let chunk = try reader.u16()
             if chunk & 0x8000 == 0 {
                 let symbol = UInt8(chunk >> 13 & 3)
-                symbols.append(contentsOf: repeatElement(symbol, count: min(Int(chunk & 0x1FFF), count - symbols.count)))
+                symbols.append(
+                    contentsOf: repeatElement(symbol, count: min(Int(chunk & 0x1FFF), count - symbols.count)))
                 // A run of nothing makes no progress; the loop must still end with the bytes.
             } else if chunk & 0x4000 == 0 {
                 for bit in 0..<14 { symbols.append(UInt8(chunk >> (13 - UInt16(bit)) & 1)) }
@@ -127,7 +128,9 @@ public enum RTCPPacket: Sendable, Equatable {
     }
 
     /// SR and SDES CNAME in one compound. `ntp`: 32.32 seconds of any clock that only moves forward.
-    static func senderReport(ssrc: UInt32, ntp: UInt64, rtpTimestamp: UInt32, packets: UInt32, octets: UInt32) -> [UInt8] {
+    static func senderReport(ssrc: UInt32, ntp: UInt64, rtpTimestamp: UInt32, packets: UInt32, octets: UInt32)
+        -> [UInt8]
+    {
         var writer = ByteWriter(reserving: 56)
         writer.u32(0x80C8_0006)
         writer.u32(ssrc)

@@ -45,7 +45,10 @@ struct VideoSender {
     private(set) var retransmitted = 0
     var output: [Output] = []
 
-    init(_ agreement: VideoAgreement, ssrc: UInt32, rtxSSRC: UInt32, sequence: UInt16, rtxSequence: UInt16, now: MonotonicTime) {
+    init(
+        _ agreement: VideoAgreement, ssrc: UInt32, rtxSSRC: UInt32, sequence: UInt16, rtxSequence: UInt16,
+        now: MonotonicTime
+    ) {
         self.agreement = agreement
         self.ssrc = ssrc
         self.rtxSSRC = rtxSSRC
@@ -178,7 +181,8 @@ struct VideoSender {
         output.append(
             .rtcp(
                 RTCPPacket.senderReport(
-                    ssrc: ssrc, ntp: seconds << 32 | fraction & 0xFFFF_FFFF, rtpTimestamp: timestamp, packets: packets, octets: octets)))
+                    ssrc: ssrc, ntp: seconds << 32 | fraction & 0xFFFF_FFFF, rtpTimestamp: timestamp, packets: packets,
+                    octets: octets)))
     }
 
     /// True when the other side needs a key frame.

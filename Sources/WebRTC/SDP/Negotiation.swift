@@ -114,7 +114,8 @@ struct Negotiation {
             let head = "m=\(Self.token(section.kind)) %PORT \(Self.token(section.transport))"
             if index == videoIndex, let video {
                 let payloads = [video.payload] + (video.rtxPayload.map { [$0] } ?? [])
-                lines.append(head.replacing("%PORT", with: "9") + " " + payloads.map(String.init).joined(separator: " "))
+                lines.append(
+                    head.replacing("%PORT", with: "9") + " " + payloads.map(String.init).joined(separator: " "))
                 lines += transport(own, mid: video.mid, isFirst: index == accepted.first)
                 lines += self.lines(video, own)
             } else if index == dataIndex, let mid = section["mid"] {
@@ -122,7 +123,8 @@ struct Negotiation {
                 lines += transport(own, mid: mid, isFirst: index == accepted.first)
                 lines += ["a=sctp-port:5000", "a=max-message-size:\(own.maximumMessage)"]
             } else {
-                lines.append(head.replacing("%PORT", with: "0") + " " + (formats.isEmpty ? "0" : formats.joined(separator: " ")))
+                lines.append(
+                    head.replacing("%PORT", with: "0") + " " + (formats.isEmpty ? "0" : formats.joined(separator: " ")))
                 lines.append("c=IN IP4 0.0.0.0")
                 if let mid = section["mid"], SessionDescription.isToken(mid) { lines.append("a=mid:\(mid)") }
                 if section.kind != "application" { lines.append("a=inactive") }
@@ -162,7 +164,9 @@ struct Negotiation {
             lines.append("a=ssrc-group:FID \(own.ssrc) \(own.rtxSSRC)")
         }
         lines.append("a=msid:sudocam video")
-        for ssrc in [own.ssrc] + (video.rtxPayload == nil ? [] : [own.rtxSSRC]) { lines.append("a=ssrc:\(ssrc) cname:sudocam") }
+        for ssrc in [own.ssrc] + (video.rtxPayload == nil ? [] : [own.rtxSSRC]) {
+            lines.append("a=ssrc:\(ssrc) cname:sudocam")
+        }
         return lines
     }
 }

@@ -20,7 +20,8 @@ public struct SessionDescription: Sendable {
         public func headerExtension(_ uri: String) -> UInt8? {
             for value in values("extmap") {
                 let parts = value.split(separator: " ")
-                guard parts.count >= 2, parts[1] == uri, let id = parts[0].split(separator: "/").first.flatMap({ UInt8($0) }),
+                guard parts.count >= 2, parts[1] == uri,
+                    let id = parts[0].split(separator: "/").first.flatMap({ UInt8($0) }),
                     (1...14).contains(id)
                 else { continue }
                 return id
@@ -52,7 +53,11 @@ public struct SessionDescription: Sendable {
                 let parts = value.split(separator: ":", maxSplits: 1)
                 guard let name = parts.first else { continue }
                 let attribute = (name: String(name), value: parts.count > 1 ? String(parts[1]) : "")
-                if media.isEmpty { attributes.append(attribute) } else { media[media.count - 1].attributes.append(attribute) }
+                if media.isEmpty {
+                    attributes.append(attribute)
+                } else {
+                    media[media.count - 1].attributes.append(attribute)
+                }
             default: break
             }
         }
