@@ -37,6 +37,7 @@ struct VideoSender {
     private var sentBytes = 0
     private var budget: Double = 0
     private var lastTick: MonotonicTime
+    private var lastRun: MonotonicTime
     private var rate = RateController()
     private var lastReport: MonotonicTime?
     private var lastMedia: (at: MonotonicTime, timestamp: UInt32)?
@@ -56,6 +57,7 @@ struct VideoSender {
         self.sequence = sequence & 0x7FFF
         self.rtxSequence = rtxSequence & 0x7FFF
         lastTick = now
+        lastRun = now
         budget = burst
     }
 
@@ -78,6 +80,7 @@ struct VideoSender {
 
     /// Sends what the time allows.
     mutating func run(now: MonotonicTime) {
+        lastRun = now
         let elapsed = now - lastTick
         if elapsed >= Self.tick {
             budget = min(burst, budget + Double(elapsed) * Double(rate.bitRate) / 8_000_000)
@@ -205,9 +208,8 @@ struct VideoSender {
     var nextTimeout: MonotonicTime? {
         var times: [MonotonicTime] = []
         if !queue.isEmpty || !resends.isEmpty { times.append(lastTick + Self.tick) }
-        if let lastReport, let lastMedia, (lastReport + 900_000) - lastMedia.at <= 1_000_000 {
-            times.append(lastReport + 900_000)
-        }
+        // A report whose time passed in a pause is not due any more.
+        if let lastReport, lastMedia != nil, lastReport + 900_000 > lastRun { times.append(lastReport + 900_000) }
         return times.min()
     }
 }
