@@ -27,8 +27,8 @@ final class TestBrowser {
     var remoteUfrag: String
     var remotePassword: String
     var answersChecks = true
-    var reversesHello = false
-    private var helloSent = false
+    /// Sends the ClientHello as three fragments: first without the middle one, then all, last first.
+    var fragmentsHello = false
 
     static func offer(ufrag: String, password: String, fingerprint: String, extra: String = "") -> String {
         """
@@ -64,7 +64,7 @@ final class TestBrowser {
         """
     }
 
-    init(wrongFingerprint: Bool = false, extra: String = "", helloMTU: Int32 = 1200, addresses: [String] = ["192.0.2.1"]) throws {
+    init(wrongFingerprint: Bool = false, extra: String = "", addresses: [String] = ["192.0.2.1"]) throws {
         certificate = try DTLSCertificate(now: WallTime(seconds: 1_800_000_000))
         let servers = try DTLSCertificate(now: WallTime(seconds: 1_800_000_000))
         let print = wrongFingerprint ? servers.fingerprint : certificate.fingerprint
@@ -78,8 +78,7 @@ final class TestBrowser {
         remoteUfrag = answer.first("ice-ufrag") ?? ""
         remotePassword = answer.first("ice-pwd") ?? ""
         dtls = try DTLSSession(
-            certificate: certificate, fingerprint: ("sha-256", servers.fingerprint), isClient: true,
-            maximumDatagram: helloMTU)
+            certificate: certificate, fingerprint: ("sha-256", servers.fingerprint), isClient: true)
         sctp = try UsrsctpAssociation(remotePort: 5000, sendBuffer: 262_144)
     }
 
@@ -122,15 +121,29 @@ final class TestBrowser {
             for packet in sctp.takePackets() { dtls.send(packet) }
             received += sctp.takeEvents()
             var records = dtls.takeOutput()
-            if reversesHello, !helloSent, records.count > 1 {
-                helloSent = true
-                records.reverse()
+            if fragmentsHello, let hello = records.first {
+                fragmentsHello = false
+                let (first, again) = (Self.fragments(hello, from: 40), Self.fragments(hello, from: 50))
+                records = [first[0], first[2]] + again.reversed()
             }
             for record in records {
                 isIdle = false
                 peer.handle(Datagram(bytes: record, local: server, remote: address), now: now)
             }
             if isIdle { return }
+        }
+    }
+
+    /// The handshake message of `record` in three records of their own (RFC 6347 §4.2.2, §4.2.3).
+    static func fragments(_ record: [UInt8], from sequence: UInt8) -> [[UInt8]] {
+        let body = Array(record[25...])
+        let step = (body.count + 2) / 3
+        return (0..<3).map { index in
+            let part = body[(index * step)..<min((index + 1) * step, body.count)]
+            func u24(_ value: Int) -> [UInt8] { [16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) } }
+            let length = part.count + 12
+            return record[..<10] + [sequence + UInt8(index), UInt8(length >> 8), UInt8(truncatingIfNeeded: length)] + record[13..<19]
+                + u24(index * step) + u24(part.count) + part
         }
     }
 

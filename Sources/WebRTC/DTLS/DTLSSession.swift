@@ -20,7 +20,7 @@ import Core
     /// Decrypted records, for SCTP.
     var received: [[UInt8]] = []
 
-    init(certificate: DTLSCertificate, fingerprint: (algorithm: String, value: String), isClient: Bool = false, maximumDatagram: Int32 = DTLSSession.maximumDatagram)
+    init(certificate: DTLSCertificate, fingerprint: (algorithm: String, value: String), isClient: Bool = false)
         throws(WebRTCError)
     {
         guard let ssl = unsafe SSL_new(certificate.context) else { throw WebRTCError(.dtls, "SSL_new failed") }
@@ -30,7 +30,7 @@ import Core
         }
         // The SSL owns the BIO now, once for both directions.
         unsafe SSL_set_bio(ssl, bio, bio)
-        _ = unsafe SSL_ctrl(ssl, SSL_CTRL_SET_MTU, Int(maximumDatagram), nil)
+        _ = unsafe SSL_ctrl(ssl, SSL_CTRL_SET_MTU, Int(Self.maximumDatagram), nil)
         if isClient { unsafe SSL_set_connect_state(ssl) } else { unsafe SSL_set_accept_state(ssl) }
         // First retransmission after 200 ms instead of 1 s, doubling to 3 s.
         unsafe DTLS_set_timer_cb(ssl) { _, last in last == 0 ? 200_000 : min(last &* 2, 3_000_000) }
