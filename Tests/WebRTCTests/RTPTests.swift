@@ -28,7 +28,9 @@ struct RTPTests {
     static func avcc(_ units: [[UInt8]]) -> [UInt8] {
         units.flatMap { unit in [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: unit.count >> $0) } + unit }
     }
-    static func nal(_ type: UInt8, _ count: Int) -> [UInt8] { [0x60 | type] + (1..<max(2, count)).map { UInt8($0 % 251) } }
+    static func nal(_ type: UInt8, _ count: Int) -> [UInt8] {
+        [0x60 | type] + (1..<max(2, count)).map { UInt8($0 % 251) }
+    }
 
     @Test(arguments: [2, 500, 1139, 1140, 1141, 1142, 2280, 2281, 5000, 70000])
     func `W29 parameter sets and slices of every size survive packetizing`(size: Int) {
@@ -114,7 +116,9 @@ struct RTPTests {
         let packet = try #require(resent.first)
         #expect(packet.ssrc == 6 && packet.payloadType == 109 && packet.timestamp == 1)
         #expect(packet.extensions[9] == Array("0".utf8))
-        #expect(packet.payload == [UInt8(sent[1].sequence >> 8), UInt8(truncatingIfNeeded: sent[1].sequence)] + sent[1].payload)
+        #expect(
+            packet.payload == [UInt8(sent[1].sequence >> 8), UInt8(truncatingIfNeeded: sent[1].sequence)]
+                + sent[1].payload)
         // Two seconds later the history has let it go.
         now = now + 3_000_000
         sender.run(now: now)

@@ -15,7 +15,8 @@ struct SDPTests {
         return String(body.range(of: "\n\n").map { body[..<$0.lowerBound] } ?? body)
     }
     static let own = Negotiation.Own(
-        credentials: .init(ufrag: "abcd", password: "0123456789012345678901"), fingerprint: "AA", addresses: [], ssrc: 1,
+        credentials: .init(ufrag: "abcd", password: "0123456789012345678901"), fingerprint: "AA", addresses: [],
+        ssrc: 1,
         rtxSSRC: 2, sessionID: 3, maximumMessage: 16384)
 
     @Test(.enabled(if: hasFixtures, "../shared/fixtures/sdp is absent"))
@@ -44,7 +45,9 @@ struct SDPTests {
             "", "hello", "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96",
             "v=0\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\na=fingerprint:md5 AA\r\nm=application 9 UDP/DTLS/SCTP x\r\na=mid:0",
         ]
-        for text in texts { #expect(throws: WebRTCError(.sdp, "")) { _ = try Negotiation(offer: text, acceptVideo: true) } }
+        for text in texts {
+            #expect(throws: WebRTCError(.sdp, "")) { _ = try Negotiation(offer: text, acceptVideo: true) }
+        }
     }
     @Test func `W11 candidates that are TCP, mDNS names or garbage are skipped`() throws {
         let text = """

@@ -55,7 +55,10 @@ struct STUNTests {
         var random = Seeded(7)
         for count in 0..<300 {
             var bytes = (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }
-            if count >= 20 { bytes.replaceSubrange(0..<8, with: [0, 1, 0, UInt8(truncatingIfNeeded: count - 20), 0x21, 0x12, 0xA4, 0x42]) }
+            if count >= 20 {
+                bytes.replaceSubrange(
+                    0..<8, with: [0, 1, 0, UInt8(truncatingIfNeeded: count - 20), 0x21, 0x12, 0xA4, 0x42])
+            }
             _ = try? STUNMessage(parsing: bytes)
             _ = RTCPPacket.parse(bytes)
             _ = try? RTPPacket(parsing: bytes)

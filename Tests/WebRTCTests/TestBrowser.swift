@@ -142,7 +142,8 @@ final class TestBrowser {
             let part = body[(index * step)..<min((index + 1) * step, body.count)]
             func u24(_ value: Int) -> [UInt8] { [16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) } }
             let length = part.count + 12
-            return record[..<10] + [sequence + UInt8(index), UInt8(length >> 8), UInt8(truncatingIfNeeded: length)] + record[13..<19]
+            return record[..<10] + [sequence + UInt8(index), UInt8(length >> 8), UInt8(truncatingIfNeeded: length)]
+                + record[13..<19]
                 + u24(index * step) + u24(part.count) + part
         }
     }
@@ -161,7 +162,8 @@ final class TestBrowser {
             var answer = STUNMessage(.success, transaction: message.transaction)
             answer.addMapped(datagram.local)
             peer.handle(
-                Datagram(bytes: answer.encoded(password: password), local: datagram.local, remote: datagram.remote), now: now)
+                Datagram(bytes: answer.encoded(password: password), local: datagram.local, remote: datagram.remote),
+                now: now)
         case .dtls:
             dtls.handle(datagram.bytes)
             if dtls.state == .connected, srtp == nil, let keys = dtls.keys {
@@ -172,7 +174,9 @@ final class TestBrowser {
             dtls.received = []
         case .rtp:
             if Int(random.next() % 100) < lossPercent { return }
-            if let plain = srtp?.unprotectRTP(datagram.bytes), let packet = try? RTPPacket(parsing: plain) { media.append(packet) }
+            if let plain = srtp?.unprotectRTP(datagram.bytes), let packet = try? RTPPacket(parsing: plain) {
+                media.append(packet)
+            }
         case .other: break
         }
     }

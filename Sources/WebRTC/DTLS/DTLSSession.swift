@@ -19,6 +19,8 @@ import Core
     private let fingerprint: (algorithm: String, value: String)
     /// Decrypted records, for SCTP.
     var received: [[UInt8]] = []
+    /// As long as the longest record.
+    private var scratch = [UInt8](repeating: 0, count: 16384)
 
     init(certificate: DTLSCertificate, fingerprint: (algorithm: String, value: String), isClient: Bool = false)
         throws(WebRTCError)
@@ -81,12 +83,11 @@ import Core
     }
 
     private func read() {
-        var buffer = [UInt8](repeating: 0, count: 16384)
         while true {
             ERR_clear_error()
-            let count = unsafe buffer.withUnsafeMutableBytes { unsafe SSL_read(ssl, $0.baseAddress, Int32($0.count)) }
+            let count = unsafe scratch.withUnsafeMutableBytes { unsafe SSL_read(ssl, $0.baseAddress, Int32($0.count)) }
             if count > 0 {
-                received.append(Array(buffer[..<Int(count)]))
+                received.append(Array(scratch[..<Int(count)]))
                 continue
             }
             switch unsafe SSL_get_error(ssl, count) {

@@ -108,7 +108,8 @@ struct ICEAgent {
         switch message.kind {
         case .request: return handleRequest(message, path, now: now)
         case .success, .failure: return handleResponse(message, path, now: now)
-        case .indication: return true
+        // Carries no integrity: no sign of life, and no path to learn.
+        case .indication: return false
         }
     }
 
