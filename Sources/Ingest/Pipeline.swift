@@ -54,7 +54,7 @@ public actor Pipeline {
             camera: camera, cameraName: name, vault: vault, policy: policy, time: time, logger: logger)
         queue = RecordingQueue(limit: 64 << 20)
         lastTime = lastRecorded
-        gapReason = .recorderOff
+        gapReason = .stopped
         status = Status(since: time.wallNow())
         changed = statusChanged
     }
@@ -78,9 +78,9 @@ public actor Pipeline {
                 } catch {
                     logger.error("a gap could not be entered", metadata: ["camera": "\(name)", "error": "\(error)"])
                 }
-            case .clockStep(let microseconds):
+            case .clockStep(let from, let to):
                 do {
-                    try await vault.recordClockStep(microseconds: microseconds)
+                    try await vault.recordClockStep(from: from, to: to)
                 } catch {
                     logger.error("a clock step could not be entered", metadata: ["error": "\(error)"])
                 }
@@ -111,7 +111,7 @@ public actor Pipeline {
         if line != nil { queue.push(.runEnded) }
         line = nil
         held = []
-        gapReason = .offline
+        gapReason = .disconnected
         hub.clear()
         setState(.offline, why)
     }
@@ -143,7 +143,7 @@ public actor Pipeline {
             logger.notice("a new run begins", metadata: ["camera": "\(name)", "reason": "\(reason.rawValue)"])
             if reason == .clockStep {
                 gapReason = .clockStep
-                queue.push(.clockStep(microseconds: unit.capturedWall - (lastTime ?? unit.capturedWall)))
+                queue.push(.clockStep(from: lastTime ?? unit.capturedWall, to: unit.capturedWall))
             }
             queue.push(.runEnded)
             startRun()
@@ -177,11 +177,11 @@ public actor Pipeline {
 
     private func enterGap(before unit: TimedUnit) {
         guard let last = lastTime, unit.decodeTime - last > Self.gapThreshold else {
-            gapReason = .silent
+            gapReason = .noSignal
             return
         }
         queue.push(.gap(TimeRange(last, unit.time), gapReason))
-        gapReason = .silent
+        gapReason = .noSignal
     }
 
     private func describe(_ parameters: CodecParameters) {

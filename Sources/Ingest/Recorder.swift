@@ -101,7 +101,9 @@ public actor Recorder {
         guard let clip = open, clip.writer.hasUnsealedBytes, now - clip.lastAppend >= policy.padAfter else { return }
         // A `free` box cannot be shorter than its own header; the next chunk's worth is the way out.
         let room = clip.writer.bytesUntilChunkEnd
-        try? await append(ClipMuxer.freeBox(byteCount: room >= 8 ? room : room + 65_536))
+        let padding = ClipMuxer.freeBox(byteCount: room >= 8 ? room : room + 65_536)
+        open?.muxer.padded(padding.count)
+        try? await append(padding)
     }
 
     private func mustCut(_ clip: OpenClip, before unit: TimedUnit) -> Bool {
@@ -136,6 +138,7 @@ public actor Recorder {
         guard let clip = open else { return }
         do {
             try await clip.writer.append(bytes)
+            vault.reached(clip.end, in: clip.writer)
             open?.bytes += bytes.count
             open?.lastAppend = time.monotonicNow()
         } catch {

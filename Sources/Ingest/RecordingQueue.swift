@@ -8,7 +8,7 @@ final class RecordingQueue: Sendable {
     enum Item: Sendable {
         case unit(TimedUnit)
         case gap(TimeRange, GapReason)
-        case clockStep(microseconds: Int64)
+        case clockStep(from: WallTime, to: WallTime)
         case runEnded
     }
 

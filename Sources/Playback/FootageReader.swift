@@ -1,5 +1,5 @@
-public import Core
-public import Media
+import Core
+import Media
 public import Vault
 
 /// From sealed clips, closed or still open, to groups of frames. One per viewer; keeps a few opened clips.
@@ -18,7 +18,7 @@ public actor FootageReader {
 
         var start: WallTime {
             switch self {
-            case .closed(let record): record.range.start
+            case .closed(let record): record.start
             case .open(let clip): clip.identity.start
             }
         }
@@ -116,31 +116,30 @@ public actor FootageReader {
         let before = try await stretch(before: time + 1, camera)
         var from: WallTime?
         switch before {
-        case .closed(let record): from = record.range.end
+        case .closed(let record): from = record.end
         case .open(let clip): from = clip.end
         case nil: from = nil
         }
         if let end = from, end > time { from = time }
         let next = try await stretch(after: time, camera)
         let reason = try await vault.gaps(camera: camera, overlapping: TimeRange(time, time + 1)).first?.reason.rawValue
-        let isEdge = next == nil && vault.openClip(of: camera) != nil
+        let isEdge = next == nil && !vault.openClips(camera: camera).isEmpty
         let otherwise = from == nil ? "before-first" : next == nil ? "after-last" : "not-recorded"
         return .gap(from: from, to: next?.start, reason: reason ?? otherwise, isLiveEdge: isEdge)
     }
 
     private func stretch(at time: WallTime, _ camera: CameraID) async throws -> Stretch? {
-        if let open = vault.openClip(of: camera), open.identity.start <= time { return .open(open) }
+        if let open = vault.openClips(camera: camera).last(where: { $0.identity.start <= time }) { return .open(open) }
         return try await vault.clip(at: time, camera: camera).map(Stretch.closed)
     }
     /// The first clip that begins at or after `time`.
     private func stretch(after time: WallTime, _ camera: CameraID) async throws -> Stretch? {
-        if let record = try await vault.clip(after: time, camera: camera) { return .closed(record) }
-        if let open = vault.openClip(of: camera), open.identity.start >= time { return .open(open) }
-        return nil
+        if let record = try await vault.clip(after: time - 1, camera: camera) { return .closed(record) }
+        return vault.openClips(camera: camera).first { $0.identity.start >= time }.map(Stretch.open)
     }
     /// The last clip that begins before `time`.
     private func stretch(before time: WallTime, _ camera: CameraID) async throws -> Stretch? {
-        if let open = vault.openClip(of: camera), open.identity.start < time { return .open(open) }
+        if let open = vault.openClips(camera: camera).last(where: { $0.identity.start < time }) { return .open(open) }
         return try await vault.clip(before: time, camera: camera).map(Stretch.closed)
     }
 

@@ -1,5 +1,4 @@
 public import Capture
-public import Core
 
 /// `sudocam.yaml`, read and checked whole; `schemas/config.md` describes it.
 public struct Configuration: Sendable, Equatable {

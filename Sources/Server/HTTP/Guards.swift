@@ -25,8 +25,8 @@ struct OriginGuard: RouterMiddleware {
     let hostNames: Set<String>
     let isSecure: Bool
 
-    func handle(
-        _ request: Request, context: PageContext, next: (Request, PageContext) async throws -> Response
+    @concurrent func handle(
+        _ request: Request, context: PageContext, next: @concurrent (Request, PageContext) async throws -> Response
     ) async throws -> Response {
         guard let authority = request.head.authority, isOurs(authority) else {
             return .problem(
@@ -66,8 +66,8 @@ struct SecurityHeaders: RouterMiddleware {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
         + "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-    func handle(
-        _ request: Request, context: PageContext, next: (Request, PageContext) async throws -> Response
+    @concurrent func handle(
+        _ request: Request, context: PageContext, next: @concurrent (Request, PageContext) async throws -> Response
     ) async throws -> Response {
         var response = try await next(request, context)
         response.headers[.contentSecurityPolicy] = Self.policy
@@ -86,8 +86,8 @@ struct SessionGuard: RouterMiddleware {
     static let cookie = "sudocam"
     let accounts: Accounts
 
-    func handle(
-        _ request: Request, context: PageContext, next: (Request, PageContext) async throws -> Response
+    @concurrent func handle(
+        _ request: Request, context: PageContext, next: @concurrent (Request, PageContext) async throws -> Response
     ) async throws -> Response {
         var context = context
         var token = request.cookies[Self.cookie]?.value

@@ -3,6 +3,7 @@ import Core
 import Foundation
 import HTTPTypes
 import Hummingbird
+import Ingest
 import Logging
 import NIOCore
 import Playback
@@ -29,11 +30,13 @@ struct Routes: Sendable {
                 body: ResponseBody(byteBuffer: ByteBuffer(string: await recorder.metricsText())))
         }
         let api = router.group("api/v1")
-        api.get("state") { _, context in .json(await recorder.report(loggedIn: context.session != nil)) }
+        api.get("state") { _, context in
+            Response.json(await recorder.report(loggedIn: context.session != nil))
+        }
         api.get("events") { _, context in events(context) }
         api.post("unlock") { request, context in try await unlock(request, context) }
         api.post("lock") { _, context in
-            guard context.session != nil else { return .notLoggedIn }
+            guard context.session != nil else { return Response.notLoggedIn }
             await recorder.lock()
             return Response(status: .noContent, headers: [.setCookie: expiredCookie])
         }
@@ -42,9 +45,9 @@ struct Routes: Sendable {
         api.post("sessions") { request, context in try await createSession(request, context) }
         api.patch("sessions/:session") { request, context in try await patchSession(request, context) }
         api.delete("sessions/:session") { _, context in
-            guard context.session != nil else { return .notLoggedIn }
-            guard let id = context.parameters.get("session").flatMap(UUID.init(_:)) else { return .noSession }
-            return await recorder.media.closeSession(id) ? Response(status: .noContent) : .noSession
+            guard context.session != nil else { return Response.notLoggedIn }
+            guard let id = context.parameters.get("session").flatMap(UUID.init(_:)) else { return Response.noSession }
+            return await recorder.media.closeSession(id) ? Response(status: .noContent) : Response.noSession
         }
         return router
     }
@@ -81,18 +84,18 @@ struct Routes: Sendable {
         return Response(
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
             body: ResponseBody { writer in
-                func send(_ writer: inout any ResponseBodyWriter) async throws {
+                func state() async -> ByteBuffer {
                     let known = loggedIn.map { recorder.accounts.isValid($0) } ?? false
                     let bytes = (try? JSONBytes.encode(await recorder.report(loggedIn: known))) ?? []
                     var buffer = ByteBuffer(string: "event: state\ndata: ")
                     buffer.writeBytes(bytes)
                     buffer.writeString("\n\n")
-                    try await writer.write(buffer)
+                    return buffer
                 }
-                try await send(&writer)
+                try await writer.write(await state())
                 for await change in recorder.changesWithHeartbeat() {
                     switch change {
-                    case .changed: try await send(&writer)
+                    case .changed: try await writer.write(await state())
                     case .heartbeat: try await writer.write(ByteBuffer(string: ": alive\n\n"))
                     }
                 }
@@ -112,11 +115,9 @@ struct Routes: Sendable {
             return response
         }
         var body = try await request.body.collect(upTo: 4096)
-        let passphrase = body.withUnsafeMutableReadableBytes { bytes in
-            let secret = SecretBytes(copying: UnsafeRawBufferPointer(bytes))
-            bytes.initializeMemory(as: UInt8.self, repeating: 0)
-            return secret
-        }
+        var bytes = Array(body.readableBytesView)
+        _ = body.withUnsafeMutableReadableBytes { $0.initializeMemory(as: UInt8.self, repeating: 0) }
+        let passphrase = SecretBytes(&bytes)
         do {
             try await recorder.unlock(passphrase: passphrase)
         } catch where error.code == .wrongPassphrase {
@@ -166,7 +167,7 @@ struct Routes: Sendable {
         }
         do {
             var recorded = try await recorder.vault.timeline(camera: camera, range: range, buckets: pixels)
-            if let open = recorder.vault.openClip(of: camera) {
+            if let open = recorder.vault.openClips(camera: camera).last {
                 let stretch = TimeRange(max(open.identity.start, range.start), min(open.end, range.end))
                 if !stretch.isEmpty { recorded.append(stretch) }
             }
@@ -197,7 +198,7 @@ struct Routes: Sendable {
     }
 
     private func export(_ request: Request, _ context: PageContext) async throws -> Response {
-        guard context.session != nil else { return .notLoggedIn }
+        guard context.session != nil else { return Response.notLoggedIn }
         guard let camera = camera(context) else { return .noCamera }
         guard let range = range(request) else { return .badRange }
         let movie: MovieExport
@@ -220,7 +221,7 @@ struct Routes: Sendable {
     // MARK: Sessions (WHEP-shaped: draft-ietf-wish-whep)
 
     private func createSession(_ request: Request, _ context: PageContext) async throws -> Response {
-        guard let token = context.session else { return .notLoggedIn }
+        guard let token = context.session else { return Response.notLoggedIn }
         guard recorder.vault.isUnlocked else { return .locked }
         guard request.headers[.contentType]?.hasPrefix("application/sdp") == true else {
             return .problem(.unsupportedMediaType, "bad-request", "An SDP offer (application/sdp) is wanted.")
@@ -244,11 +245,11 @@ struct Routes: Sendable {
     }
 
     private func patchSession(_ request: Request, _ context: PageContext) async throws -> Response {
-        guard context.session != nil else { return .notLoggedIn }
-        guard let id = context.parameters.get("session").flatMap(UUID.init(_:)) else { return .noSession }
+        guard context.session != nil else { return Response.notLoggedIn }
+        guard let id = context.parameters.get("session").flatMap(UUID.init(_:)) else { return Response.noSession }
         let fragment = String(buffer: try await request.body.collect(upTo: 64 << 10))
         do {
-            guard let answer = try await recorder.media.addCandidates(fragment, to: id) else { return .noSession }
+            guard let answer = try await recorder.media.addCandidates(fragment, to: id) else { return Response.noSession }
             return answer.isEmpty
                 ? Response(status: .noContent)
                 : Response(

@@ -55,7 +55,7 @@ final class RecorderServices: Sendable {
         for camera in recording.cameras {
             let status = await camera.pipeline.status
             let span = try? await vault.span(camera: camera.id)
-            let open = vault.openClip(of: camera.id)
+            let open = vault.openClips(camera: camera.id).last
             cameras.append(
                 StateReport.Camera(
                     id: camera.id, name: loggedIn ? camera.configuration.name : nil, state: status.state,

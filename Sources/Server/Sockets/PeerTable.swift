@@ -1,5 +1,6 @@
 import Core
 import Logging
+import Media
 import NIOCore
 import Playback
 import Vault
@@ -62,12 +63,14 @@ final class PeerTable {
         counts.datagramsIn += 1
         guard let from = WebRTC.SocketAddress(envelope.remoteAddress), let to = WebRTC.SocketAddress(local) else { return }
         let datagram = Datagram(
-            bytes: Array(envelope.data.readableBytesView), remote: from, local: to)
+            bytes: Array(envelope.data.readableBytesView), local: to, remote: from)
         guard let id = demultiplexer.peer(for: datagram), let entry = entries[id] else {
             counts.dropped += 1
             return
         }
-        entry.peer.handle(datagram, now: time.monotonicNow())
+        if entry.peer.handle(datagram, now: time.monotonicNow()) {
+            demultiplexer.learn(id, local: datagram.local, remote: datagram.remote)
+        }
         drain(id)
     }
 
@@ -93,10 +96,10 @@ final class PeerTable {
             offer: offer, configuration: configuration, random: SystemRandomNumberGenerator(), now: time.monotonicNow())
         let output = PeerOutlet(id: id, table: NIOLoopBound(self, eventLoop: loop), loop: loop)
         let viewer = ViewerSession(
-            vault: vault, live: source, output: output, track: peer.videoMid ?? "0",
+            vault: vault, live: source, output: output, track: "0",
             firstRTP: UInt32.random(in: 0...UInt32.max), time: time, logger: logger)
         entries[id] = Entry(peer: peer, viewer: viewer, live: camera)
-        demultiplexer.register(id, ufrag: peer.localUfrag)
+        demultiplexer.add(id, localUfrag: peer.localUfrag)
         counts.opened += 1
         counts.sessions = entries.count
         drain(id)
@@ -106,11 +109,11 @@ final class PeerTable {
 
     func addCandidates(_ fragment: String, to id: UUID) throws -> String? {
         guard let entry = entries[id] else { return nil }
-        let answer = try entry.peer.addRemoteCandidates(fragment)
-        demultiplexer.register(id, ufrag: entry.peer.localUfrag)
+        let answer = try entry.peer.addRemoteCandidates(fragment, now: time.monotonicNow())
+        demultiplexer.add(id, localUfrag: entry.peer.localUfrag)
         drain(id)
         flush()
-        return answer
+        return answer ?? ""
     }
 
     func close(_ id: UUID) -> Bool {
@@ -138,8 +141,9 @@ final class PeerTable {
         guard let entry = entries[id] else { return }
         entry.peer.sendVideo(
             VideoUnit(
-                data: frame.data, rtpTimestamp: frame.rtp, isKey: frame.isKey,
-                parameterSets: frame.parameters.sps + frame.parameters.pps, playoutDelay: PlayoutDelay(minimum: 0, maximum: 0)),
+                bytes: frame.data, rtpTimestamp: frame.rtp, isKey: frame.isKey,
+                playoutDelay: VideoUnit.PlayoutDelay(minimum: 0, maximum: 0),
+                parameterSets: frame.parameters.sps + frame.parameters.pps),
             now: time.monotonicNow())
         drain(id)
         flush()
@@ -161,11 +165,11 @@ final class PeerTable {
     private func send(_ text: String, on channel: UInt16, to id: UUID) {
         guard let entry = entries[id] else { return }
         do {
-            try entry.peer.sendMessage(text, on: channel)
+            try entry.peer.sendMessage(text, on: channel, now: time.monotonicNow())
         } catch {
             // Whoever does not read what he is told is not served further (W22).
             logger.notice("a viewer does not read its messages", metadata: ["session": "\(id)"])
-            loop.execute { [weak self] in _ = self?.close(id) }
+            loop.assumeIsolated().execute { _ = self.close(id) }
         }
     }
 
@@ -251,7 +255,7 @@ struct PeerOutlet: ViewerOutput {
 extension WebRTC.SocketAddress {
     init?(_ address: NIOCore.SocketAddress) {
         guard let text = address.ipAddress, let port = address.port else { return nil }
-        self.init(text, port: UInt16(truncatingIfNeeded: port))
+        self.init(host: text, port: UInt16(truncatingIfNeeded: port))
     }
 }
 
