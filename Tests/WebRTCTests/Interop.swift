@@ -53,7 +53,10 @@ final class Interop {
                 _ = getsockname(descriptor, $0, &length)
             }
         }
-        address = SocketAddress(host: host, port: UInt16(bigEndian: name.sin_port))!
+        guard let address = SocketAddress(host: host, port: UInt16(bigEndian: name.sin_port)) else {
+            throw Failed(description: "no address")
+        }
+        self.address = address
     }
     deinit { close(descriptor) }
 
