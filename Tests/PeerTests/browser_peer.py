@@ -1,7 +1,7 @@
 """Drives Chromium as the other WebRTC peer.
 
 Prints the offer as one JSON line, reads the answer as one JSON line, prints the page's result as one JSON line, exits.
-Usage: browser_peer.py FRAMES [chromium]
+Usage: browser_peer.py FRAMES [mdns]   mdns: host addresses stay hidden behind .local names
 """
 import http.server, json, shutil, subprocess, sys, tempfile, threading, time
 
@@ -60,7 +60,7 @@ main().catch(e => post('/result', {error: String(e)}));
 </script>"""
 
 frames = sys.argv[1]
-browser = sys.argv[2] if len(sys.argv) > 2 else "chromium"
+hide = [] if "mdns" in sys.argv[2:] else ["--disable-features=WebRtcHideLocalIpsWithMdns"]
 done = threading.Event()
 
 
@@ -93,8 +93,8 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 profile = tempfile.mkdtemp()
 process = subprocess.Popen(
-    [browser, "--headless=new", "--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--no-first-run",
-     "--disable-features=WebRtcHideLocalIpsWithMdns", "--user-data-dir=" + profile,
+    ["chromium", "--headless=new", "--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--no-first-run",
+     "--user-data-dir=" + profile, *hide,
      f"http://127.0.0.1:{server.server_port}/"],
     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 done.wait(25)

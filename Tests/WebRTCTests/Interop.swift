@@ -12,6 +12,7 @@ final class Interop {
     let descriptor: Int32
     private(set) var events: [PeerEvent] = []
     private(set) var statistics = PeerStatistics()
+    private(set) var offer = ""
     private(set) var answer = ""
     /// One in so many outgoing datagrams after the handshake is lost.
     var lossPercent = 0
@@ -53,7 +54,10 @@ final class Interop {
                 _ = getsockname(descriptor, $0, &length)
             }
         }
-        address = SocketAddress(host: host, port: UInt16(bigEndian: name.sin_port))!
+        guard let address = SocketAddress(host: host, port: UInt16(bigEndian: name.sin_port)) else {
+            throw Failed(description: "no address")
+        }
+        self.address = address
     }
     deinit { close(descriptor) }
 
@@ -116,6 +120,7 @@ final class Interop {
             try readMore()
             offer = try line()
         }
+        self.offer = offer?["sdp"] as? String ?? ""
         let clock = SystemTime()
         let certificate = try DTLSCertificate(now: clock.wallNow())
         let peer = try Peer(

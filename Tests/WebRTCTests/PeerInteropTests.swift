@@ -46,6 +46,16 @@ extension PeerTestSuite {
             #expect(interop.statistics.retransmissions > 0)
         }
 
+        @Test(.enabled(if: hasChromium, "chromium, ffmpeg and an address beside loopback are needed"))
+        func `W4 Chromium connects while it hides its addresses behind mDNS names`() throws {
+            let interop = try Interop()
+            let script = Interop.scripts.appending(path: "browser_peer.py").path
+            let result = try interop.run(["/usr/bin/python3", script, "30", "mdns"], units: try Interop.video([]))
+            let summary = Comment(rawValue: "\(result) \(interop.events) \(interop.statistics)")
+            #expect(interop.offer.contains(".local "), summary)
+            #expect(result["frames"] as? Int ?? 0 >= 30, summary)
+        }
+
         @Test(.enabled(if: hasAiortc, "SUDOCAM_AIORTC_PYTHON names no Python with aiortc"))
         func `aiortc decodes the video and talks on the data channel`() throws {
             let interop = try Interop()

@@ -1,4 +1,6 @@
 import Core
+import Testing
+
 @testable import WebRTC
 
 /// The other side of a Peer, on a virtual clock and a link that can lose: checks, DTLS client, SCTP, SRTP.
@@ -11,8 +13,8 @@ final class TestBrowser {
     let sctp: UsrsctpAssociation
     var srtp: SRTPContext?
     var now = MonotonicTime(microseconds: 1_000_000)
-    var server = SocketAddress(host: "192.0.2.1", port: 8555)!
-    var address = SocketAddress(host: "192.0.2.9", port: 40000)!
+    var server: SocketAddress
+    var address: SocketAddress
     var events: [PeerEvent] = []
     var received: [SCTPEvent] = []
     var media: [RTPPacket] = []
@@ -65,6 +67,8 @@ final class TestBrowser {
     }
 
     init(wrongFingerprint: Bool = false, extra: String = "", addresses: [String] = ["192.0.2.1"]) throws {
+        server = try #require(SocketAddress(host: "192.0.2.1", port: 8555))
+        address = try #require(SocketAddress(host: "192.0.2.9", port: 40000))
         certificate = try DTLSCertificate(now: WallTime(seconds: 1_800_000_000))
         let servers = try DTLSCertificate(now: WallTime(seconds: 1_800_000_000))
         let print = wrongFingerprint ? servers.fingerprint : certificate.fingerprint
