@@ -5,8 +5,8 @@ import Server
 import Vault
 
 struct RangeOptions: ParsableArguments {
-    @Option(help: "From: ISO 8601, microseconds since the epoch, or -90s, -5m, -2h, -1d before now.") var from: String
-    @Option(help: "To: the same, or now.") var to = "now"
+    @Option(parsing: .unconditional, help: "From: ISO 8601, microseconds since the epoch, or -90s, -5m, -2h, -1d before now.") var from: String
+    @Option(parsing: .unconditional, help: "To: the same, or now.") var to = "now"
 
     func range() throws -> TimeRange {
         let now = SystemTime().wallNow()
@@ -21,8 +21,8 @@ struct ClipsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "clips", abstract: "List sealed clips; needs no key.")
     @OptionGroup var configuration: ConfigurationOptions
     @Option(help: "A camera's key, name or UUID; default: all.") var camera: String?
-    @Option(help: "From: see export.") var from = "-1d"
-    @Option(help: "To: see export.") var to = "now"
+    @Option(parsing: .unconditional, help: "From: see export.") var from = "-1d"
+    @Option(parsing: .unconditional, help: "To: see export.") var to = "now"
     @Option(help: "At most so many a camera.") var limit = 1000
     @OptionGroup var output: OutputOptions
 

@@ -12,7 +12,7 @@ package enum FileTime {
     /// `2026-11-25T14:03:27.480Z`
     package static func iso(_ time: WallTime) -> String {
         Date(timeIntervalSince1970: Double(time.microseconds) / 1_000_000)
-            .formatted(.iso8601.time(includingFractionalSeconds: true))
+            .formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
     }
 
     /// ISO 8601 with offset or `Z`, microseconds since the epoch, `now`, or `-90s`, `-5m`, `-2h`, `-1d` before now.
@@ -32,7 +32,7 @@ package enum FileTime {
         }
         if let microseconds = Int64(text) { return WallTime(microseconds: microseconds) }
         for fractional in [true, false] {
-            if let date = try? Date(text, strategy: .iso8601.time(includingFractionalSeconds: fractional)) {
+            if let date = try? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: fractional)) {
                 return WallTime(microseconds: Int64((date.timeIntervalSince1970 * 1_000_000).rounded()))
             }
         }
