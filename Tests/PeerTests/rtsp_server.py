@@ -24,7 +24,7 @@ factory = GstRtspServer.RTSPMediaFactory()
 factory.set_shared(True)
 factory.set_launch(
     f"( videotestsrc is-live=true pattern=ball ! video/x-raw,width={width},height={height},framerate={arguments.rate}/1 "
-    "! clockoverlay ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=500 "
+    "! x264enc tune=zerolatency speed-preset=ultrafast bitrate=500 "
     f"key-int-max={arguments.rate * 2} ! video/x-h264,profile=main ! rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
 server.get_mount_points().add_factory("/camera", factory)
