@@ -4,17 +4,18 @@ import Testing
 
 @testable import Vault
 
-/// The CCTV vectors of age: every file gives the expected class of result. Absent, the suite is skipped.
-@Suite(.enabled(if: AgeVectorTests.isThere, "../shared/vectors/age is not there")) struct AgeVectorTests {
+enum AgeVectors {
     static let folder = "../shared/vectors/age"
     static let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
-    static var isThere: Bool { !names.isEmpty }
     /// age's post-quantum recipients are not supported.
     static let unsupported = names.filter { $0.contains("hybrid") }
+}
 
-    @Test(arguments: names.filter { !$0.contains("hybrid") })
+/// The CCTV vectors of age: every file gives the expected class of result. Absent, the suite is skipped.
+@Suite(.enabled(if: !AgeVectors.names.isEmpty, "../shared/vectors/age is not there")) struct AgeVectorTests {
+    @Test(arguments: AgeVectors.names.filter { !$0.contains("hybrid") })
     func `a vector gives the expected class`(name: String) throws {
-        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: Self.folder + "/" + name)))
+        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: AgeVectors.folder + "/" + name)))
         let gap = try #require(bytes.indices.first { bytes[$0...].starts(with: [10, 10]) })
         var fields: [String: [String]] = [:]
         for line in String(decoding: bytes[..<gap], as: UTF8.self).split(separator: "\n") {
