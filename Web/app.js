@@ -27,7 +27,7 @@ template.innerHTML = `
   </form>
 </main>
 <nav aria-label="Playback">
-  <button id="first" title="First recording (Home)">⏮</button>
+  <button id="first" title="First recording (Home)">|◀</button>
   <button id="back" title="One frame back (←)">◀︎▎</button>
   <button id="play" title="Play or pause (space)">▶</button>
   <button id="forward" title="One frame on (→)">▎▶</button>

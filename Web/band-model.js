@@ -7,7 +7,7 @@ const STEPS = [SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE, 5 * MINUTE,
 
 export class BandModel {
     /** the instant under the playhead */ centre;
-    /** µs from edge to edge */ span = HOUR;
+    /** µs from edge to edge */ span = HOUR / 2;
     width = 1;
 
     /** @param {number} centre */

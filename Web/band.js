@@ -214,6 +214,7 @@ export class SudoDays extends HTMLElement {
             cell.onclick = () => this.dispatchEvent(new CustomEvent('day', {detail: day, bubbles: true}));
             return cell;
         }));
+        this.scrollLeft = this.scrollWidth;
     }
 }
 

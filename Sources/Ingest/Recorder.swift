@@ -30,7 +30,8 @@ public actor Recorder {
         var start: WallTime
         var end: WallTime
         var bytes: Int
-        var lastAppend: MonotonicTime
+        /// When a chunk last became full, and so was written.
+        var lastChunk: MonotonicTime
         var lastUnit: MonotonicTime
     }
 
@@ -98,7 +99,7 @@ public actor Recorder {
         if now - clip.lastUnit >= 1_000_000, let fragment = open?.muxer.flush() {
             try? await append(fragment)
         }
-        guard let clip = open, clip.writer.hasUnsealedBytes, now - clip.lastAppend >= policy.padAfter else { return }
+        guard let clip = open, clip.writer.hasUnsealedBytes, now - clip.lastChunk >= policy.padAfter else { return }
         // A `free` box cannot be shorter than its own header; the next chunk's worth is the way out.
         let room = clip.writer.bytesUntilChunkEnd
         let padding = ClipMuxer.freeBox(byteCount: room >= 8 ? room : room + 65_536)
@@ -123,7 +124,7 @@ public actor Recorder {
             let now = time.monotonicNow()
             open = OpenClip(
                 writer: writer, muxer: muxer, run: unit.run, parameters: unit.parameters, start: start, end: start,
-                bytes: 0, lastAppend: now, lastUnit: now)
+                bytes: 0, lastChunk: now, lastUnit: now)
             try await append(head)
         } catch let error as IngestError {
             throw error
@@ -136,11 +137,12 @@ public actor Recorder {
 
     private func append(_ bytes: [UInt8]) async throws(IngestError) {
         guard let clip = open else { return }
+        let fillsChunk = bytes.count >= clip.writer.bytesUntilChunkEnd
         do {
             try await clip.writer.append(bytes)
             vault.reached(clip.end, in: clip.writer)
             open?.bytes += bytes.count
-            open?.lastAppend = time.monotonicNow()
+            if fillsChunk { open?.lastChunk = time.monotonicNow() }
         } catch {
             // The part on disk stays for recovery; the next key frame begins a new clip.
             open = nil

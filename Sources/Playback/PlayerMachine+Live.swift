@@ -8,7 +8,7 @@ extension PlayerMachine {
         mode = .live
         rate = 1
         pending = nil
-        upcoming = nil
+        forgetUpcoming()
         parked = nil
         retryAt = nil
         actions.append(.watch(camera))

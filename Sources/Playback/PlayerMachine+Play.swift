@@ -14,7 +14,7 @@ extension PlayerMachine {
             reply(.error(id: id, code: .unknownCamera, message: "Seek first, or ask for live view."))
             return
         }
-        if turned || playsKeyFramesOnly { upcoming = nil }
+        if turned || playsKeyFramesOnly { forgetUpcoming() }
         pending = nil
         if let parked {
             fetch(.at(camera, parked), .seek(time: parked, .exact, .play))
@@ -47,7 +47,7 @@ extension PlayerMachine {
 
     /// Asks for the group that follows, once.
     mutating func prefetch() {
-        guard mode == .playing, pending == nil, upcoming == nil, let camera, let cursor, let group = cursor.group else {
+        guard mode == .playing, pending == nil, upcoming == nil, upcomingGap == nil, let camera, let cursor, let group = cursor.group else {
             return
         }
         if rate < 0 {
@@ -77,7 +77,18 @@ extension PlayerMachine {
             if now - at > 300_000 { self.base?.at = base.at + (now - at) }
             advance(frame, cursor, base, now)
         }
+        if nextFrame == nil, let gap = upcomingGap, let base, endOfGroup(base) <= now {
+            upcomingGap = nil
+            leaveAt(gap, now)
+            return
+        }
         prefetch()
+    }
+
+    /// When the last frame before a gap has been on the screen for its time; backwards at once.
+    func endOfGroup(_ base: Base) -> MonotonicTime {
+        guard rate > 0, let group = cursor?.group else { return lastSent ?? base.at }
+        return due(group.range.end, base)
     }
 
     private mutating func advance(_ frame: PlaybackFrame, _ cursor: Cursor, _ base: Base, _ now: MonotonicTime) {
@@ -108,36 +119,34 @@ extension PlayerMachine {
     }
 
     mutating func takeNext(_ answer: FootageAnswer, _ now: MonotonicTime) {
-        guard mode == .playing, let camera, let cursor else { return }
+        guard mode == .playing else { return }
         switch answer {
         case .group(let group):
             upcoming = group
             tick(now)
-        case .gap(let from, let to, let reason, let isLiveEdge):
-            finishBeforeGap(now)
-            if rate > 0, isLiveEdge, to == nil {
-                reachLiveEdge(now)
-                return
-            }
-            reply(.gap(id: id, from: from, to: to, reason: reason))
-            if rate > 0, let to {
-                fetch(.at(camera, to), .seek(time: to, .exact, .play))
-            } else if rate < 0, let from {
-                fetch(.before(camera, from), .seek(time: from, .keyframe, .play))
-            } else {
-                mode = .paused
-                sendClock(rtp: lastRTP, time: cursor.time, rate: 0, target: lastRTP, .pause)
-                reply(.end(id: id, at: rate > 0 ? .last : .first))
-            }
+        case .gap:
+            upcomingGap = answer
+            tick(now)
         case .failure(let error): fail(error)
         }
     }
 
-    /// The gap was found while the last group before it still plays: its remaining frames are sent at once, not lost.
-    private mutating func finishBeforeGap(_ now: MonotonicTime) {
-        guard rate > 0, !playsKeyFramesOnly else { return }
-        while let cursor, let group = cursor.group, cursor.index + 1 < group.frames.count, let base {
-            advance(group.frames[cursor.index + 1], cursor, base, now)
+    /// The footage ends here: on behind the gap, into live view, or the end.
+    private mutating func leaveAt(_ gap: FootageAnswer, _ now: MonotonicTime) {
+        guard case .gap(let from, let to, let reason, let isLiveEdge) = gap, let camera, let cursor else { return }
+        if rate > 0, isLiveEdge, to == nil {
+            reachLiveEdge(now)
+            return
+        }
+        reply(.gap(id: id, from: from, to: to, reason: reason))
+        if rate > 0, let to {
+            fetch(.at(camera, to), .seek(time: to, .exact, .play))
+        } else if rate < 0, let from {
+            fetch(.before(camera, from), .seek(time: from, .keyframe, .play))
+        } else {
+            mode = .paused
+            sendClock(rtp: lastRTP, time: cursor.time, rate: 0, target: lastRTP, .pause)
+            reply(.end(id: id, at: rate > 0 ? .last : .first))
         }
     }
 

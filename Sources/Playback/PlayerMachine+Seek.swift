@@ -24,7 +24,7 @@ extension PlayerMachine {
         switch answer {
         case .group(let group):
             mode = then == .play ? .playing : .paused
-            if cursor?.group?.range != group.range { upcoming = nil }
+            if cursor?.group?.range != group.range { forgetUpcoming() }
             sendBurst(
                 group, upTo: group.index(showing: time), keyOnly: seekMode == .keyframe,
                 rate: then == .play ? rate : 0, now)

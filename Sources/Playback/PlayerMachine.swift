@@ -88,6 +88,8 @@ public struct PlayerMachine: Sendable {
     var base: Base?
     var pending: Pending?
     var upcoming: FrameGroup?
+    /// What was found instead of a next group; acted upon when the present one has been played to its end.
+    var upcomingGap: FootageAnswer?
     var nextToken: UInt64 = 0
     var lastRTP: Int64
     var lastSent: MonotonicTime?
@@ -107,8 +109,9 @@ public struct PlayerMachine: Sendable {
     /// When `.timer` is wanted; nil while nothing is due.
     public var nextTimer: MonotonicTime? {
         if let retryAt { return retryAt }
-        guard mode == .playing, let frame = nextFrame, let base else { return nil }
-        return due(frame.time, base)
+        guard mode == .playing, let base else { return nil }
+        if let frame = nextFrame { return due(frame.time, base) }
+        return upcomingGap == nil ? nil : endOfGroup(base)
     }
 
     /// What the picture on the screen shows; nil before the first.
@@ -138,7 +141,7 @@ public struct PlayerMachine: Sendable {
         case .seek(_, let camera, let time, let mode, let then):
             leaveLive()
             actions.append(.discardQueued)
-            if self.camera != camera { upcoming = nil }
+            if self.camera != camera { forgetUpcoming() }
             self.camera = camera
             parked = nil
             seek(to: time, mode, then, now)
@@ -178,11 +181,16 @@ public struct PlayerMachine: Sendable {
         actions.append(.fetch(token: nextToken, request))
     }
 
+    mutating func forgetUpcoming() {
+        upcoming = nil
+        upcomingGap = nil
+    }
+
     mutating func reply(_ message: ControlReply) { actions.append(.reply(message)) }
 
     mutating func fail(_ error: PlaybackError) {
         mode = cursor == nil ? .idle : .paused
-        upcoming = nil
+        forgetUpcoming()
         let code: ControlReply.ErrorCode =
             switch error.code {
             case .locked: .locked

