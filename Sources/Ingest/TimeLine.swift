@@ -100,7 +100,8 @@ public struct TimeLine: Sendable {
         suspects.removeAll()
         last = (dts, input.arrival)
 
-        let candidate = arrivalWall.microseconds.subtractingSaturating(Self.microseconds(input.isExact ? input.pts : dts))
+        let candidate = arrivalWall.microseconds.subtractingSaturating(
+            Self.microseconds(input.isExact ? input.pts : dts))
         if offset == nil {
             bestOffset = min(bestOffset, candidate)
             guard input.isExact || input.arrival - monotonicBase >= Self.settleTime else { return .hold }
@@ -124,7 +125,9 @@ public struct TimeLine: Sendable {
     }
 
     /// Frames that come faster than real time while settling are pre-roll, not a fault (T8).
-    private func isBurst(_ ticksPassed: Int64) -> Bool { offset == nil && ticksPassed > 0 && ticksPassed < Self.suspicion }
+    private func isBurst(_ ticksPassed: Int64) -> Bool {
+        offset == nil && ticksPassed > 0 && ticksPassed < Self.suspicion
+    }
 
     private mutating func suspect(dts: Int64, arrival: MonotonicTime) -> Verdict {
         let follows = suspects.last.map { before in

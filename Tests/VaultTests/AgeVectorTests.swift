@@ -31,7 +31,9 @@ enum AgeVectors {
         do throws(VaultError) {
             if fields["armored"] != nil { file = try AgeArmor.decode(file) }
             try AgeFile.open(file) { (header) throws(VaultError) in
-                if let passphrase, identities.isEmpty || header.stanzas.contains(where: { $0.arguments.first == "scrypt" }) {
+                if let passphrase,
+                    identities.isEmpty || header.stanzas.contains(where: { $0.arguments.first == "scrypt" })
+                {
                     return try AgeWrapping.unwrap(header, passphrase: passphrase)
                 }
                 return try AgeWrapping.unwrap(header, identities: identities)
@@ -52,12 +54,15 @@ enum AgeVectors {
         #expect(result == fields["expect"]?.first)
         // A vector that fails names what a reader may have released by then; ours looks at the length first and releases
         // less, never other bytes.
-        if result == "success", let payload = fields["payload"]?.first { #expect(Hex.encode(digest.finish()) == payload) }
+        if result == "success", let payload = fields["payload"]?.first {
+            #expect(Hex.encode(digest.finish()) == payload)
+        }
     }
 
     static func inflate(_ bytes: [UInt8]) throws -> [UInt8] {
         try run(
-            "python3", ["-c", "import sys,zlib; sys.stdout.buffer.write(zlib.decompress(sys.stdin.buffer.read()))"], bytes)
+            "python3", ["-c", "import sys,zlib; sys.stdout.buffer.write(zlib.decompress(sys.stdin.buffer.read()))"],
+            bytes)
     }
 }
 

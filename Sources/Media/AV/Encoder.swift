@@ -46,7 +46,8 @@ import CAV
 
     public init(_ settings: Settings) throws(MediaError) {
         _ = AVFailure.quiet
-        guard let codec = unsafe avcodec_find_encoder_by_name("libx264"), let made = unsafe avcodec_alloc_context3(codec)
+        guard let codec = unsafe avcodec_find_encoder_by_name("libx264"),
+            let made = unsafe avcodec_alloc_context3(codec)
         else {
             throw MediaError(.unsupported, "This FFmpeg has no libx264.", hint: "Install Debian's libavcodec.")
         }
