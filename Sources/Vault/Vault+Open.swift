@@ -23,7 +23,8 @@ extension Vault {
     private static func vaultFile(_ layout: Layout, _ files: any FileSystem) throws(VaultError) -> VaultFile {
         guard try files.attributes(layout.root) != nil else {
             throw VaultError(
-                .notFound, "There is no folder \(layout.root).", hint: "Is its disk mounted? Else make a vault with init.")
+                .notFound, "There is no folder \(layout.root).",
+                hint: "Is its disk mounted? Else make a vault with init.")
         }
         guard try files.attributes(layout.vaultFile) != nil else {
             if try files.attributes(layout.ledger) != nil {
@@ -32,7 +33,8 @@ extension Vault {
                     hint: "If init was interrupted, run it again.")
             }
             throw VaultError(
-                .notFound, "There is no vault in \(layout.root).", hint: "Is its disk mounted? Else make one with init.")
+                .notFound, "There is no vault in \(layout.root).", hint: "Is its disk mounted? Else make one with init."
+            )
         }
         return try VaultFile(parsing: try files.contents(layout.vaultFile), path: layout.vaultFile)
     }
@@ -50,7 +52,8 @@ extension Vault {
         }
         try index.catchUp(ledger)
         return Vault(
-            layout: layout, files: files, time: time, mode: .read, file: file, index: index, ledger: ledger, writing: nil,
+            layout: layout, files: files, time: time, mode: .read, file: file, index: index, ledger: ledger,
+            writing: nil,
             hub: EventHub(), alarms: [])
     }
 
