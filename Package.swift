@@ -45,6 +45,7 @@ let package = Package(
         library("AV", ["libavformat-dev", "libavcodec-dev", "libavutil-dev", "libswscale-dev"]),
         library("SRTP", ["libsrtp2-dev"]),
         library("Usrsctp", ["libusrsctp-dev"]),
+        library("Process", []),
         .target(name: "CAssets"),
 
         .target(name: "Core", swiftSettings: settings),
@@ -69,7 +70,7 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "Core", "Media", "Vault", "WebRTC", "Capture", "Ingest", "Playback", "CAssets",
+                "Core", "Media", "Vault", "WebRTC", "Capture", "Ingest", "Playback", "CAssets", "CProcess",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -77,12 +78,16 @@ let package = Package(
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings),
         .executableTarget(
             name: "sudocam",
-            dependencies: ["Server", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Core", "Vault", "Server", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: settings),
 
         .target(name: "TestKit", dependencies: ["Core", "Media", "Vault"], path: "Tests/TestKit", swiftSettings: settings),

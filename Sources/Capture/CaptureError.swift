@@ -3,7 +3,16 @@ public import Core
 /// What can go wrong in `Capture`; two errors are equal when their codes are.
 public struct CaptureError: Failure, Equatable {
     public enum Code: String, Sendable, Hashable {
-        case invalid
+        /// A source's address that cannot be used.
+        case badAddress
+        /// The camera or file could not be opened, or went away.
+        case unreachable
+        /// Connected, but nothing came.
+        case silent
+        /// Not H.264 or H.265, or broken.
+        case unusable
+        /// A file that does not loop is over.
+        case ended
     }
 
     public let code: Code

@@ -33,6 +33,10 @@ public typealias EpochID = Identifier<EpochName>
 public struct ObjectID: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
     public let digest: [UInt8]
 
+    /// Names no object.
+    public static let zero = ObjectID(unchecked: [UInt8](repeating: 0, count: 32))
+    private init(unchecked digest: [UInt8]) { self.digest = digest }
+
     /// Exactly 32 bytes.
     public init?(digest: [UInt8]) {
         guard digest.count == 32 else { return nil }

@@ -3,7 +3,10 @@ public import Core
 /// What can go wrong in `Ingest`; two errors are equal when their codes are.
 public struct IngestError: Failure, Equatable {
     public enum Code: String, Sendable, Hashable {
-        case invalid
+        /// The vault did not take what was recorded.
+        case vaultFailed
+        /// The stream's parameter sets or frames cannot be put into an MP4.
+        case streamUnusable
     }
 
     public let code: Code

@@ -3,7 +3,17 @@ public import Core
 /// What can go wrong in `Playback`; two errors are equal when their codes are.
 public struct PlaybackError: Failure, Equatable {
     public enum Code: String, Sendable, Hashable {
-        case invalid
+        /// A control message that is none.
+        case badMessage
+        case unknownCamera
+        /// The vault was locked.
+        case locked
+        /// H.265, or B-frames that cannot be left out.
+        case unsupportedCodec
+        /// A clip could not be opened or read.
+        case damaged
+        /// Nothing is recorded in the range that was asked for.
+        case nothingRecorded
     }
 
     public let code: Code

@@ -20,7 +20,11 @@ extension Vault {
                 recording.sequences[camera] = sequence
                 recording.parts[ObjectIdentifier(part)] = part
             }
-            return writer(identity, part, committer)
+            let writer = writer(identity, part, committer)
+            recording.withLock { recording in
+                recording.open[ObjectIdentifier(part)] = OpenClip(identity: identity, end: start, writer: writer)
+            }
+            return writer
         }
     }
 
@@ -37,11 +41,13 @@ extension Vault {
             if try !index.knowsObject(object) {
                 try committer.commit([LedgerEntry(at: time.wallNow(), .clip(clip))])
             }
+            recording.withLock { _ = $0.open.removeValue(forKey: ObjectIdentifier(part)) }
             // A viewer may still hold its source: its key must go with the others' at the next lock.
             if keyring.isUnlocked { try? keyring.hold(part) } else { part.wipe() }
             return clip
         } forget: { [weak self] in
             guard let self else { return }
+            recording.withLock { _ = $0.open.removeValue(forKey: ObjectIdentifier(part)) }
             forget(part)
             recording.withLock { recording in
                 // The number was never published: the next clip may have it.

@@ -59,6 +59,8 @@ public final class Vault: Sendable {
         var epochs: [CameraID: Epoch] = [:]
         var sequences: [CameraID: UInt64] = [:]
         var parts: [ObjectIdentifier: SealedPart] = [:]
+        /// What viewers may read before it is committed.
+        var open: [ObjectIdentifier: OpenClip] = [:]
         var isClosed = false
     }
 

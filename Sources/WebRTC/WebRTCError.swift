@@ -4,6 +4,20 @@ public import Core
 public struct WebRTCError: Failure, Equatable {
     public enum Code: String, Sendable, Hashable {
         case invalid
+        /// The offer or fragment cannot be used.
+        case sdp
+        /// A STUN, RTP, RTCP or DCEP message breaks its format.
+        case packet
+        case certificate
+        case dtls
+        case srtp
+        case sctp
+        /// The data channel does not exist, or not any more.
+        case noChannel
+        /// More waits for the network than the high-water mark allows; try again later.
+        case sendBufferFull
+        /// The message exceeds the negotiated maximum.
+        case messageTooLarge
     }
 
     public let code: Code

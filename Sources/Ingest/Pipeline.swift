@@ -1,0 +1,212 @@
+public import Core
+public import Logging
+public import Media
+import Synchronization
+public import Vault
+
+/// One camera: from its access units to hub and recorder. The caller (Server) hands in what Capture delivers.
+///
+/// `accept` never waits: frames go to the hub at once and into a queue for the recorder, bounded in bytes. When the disk
+/// stalls longer than the queue lasts, whole frames up to the next key frame are left out, counted, and entered as a gap.
+public actor Pipeline {
+    public struct Status: Sendable, Equatable {
+        public enum State: String, Sendable, Codable { case connecting, recording, offline, failing }
+        public var state: State = .connecting
+        /// Since when.
+        public var since: WallTime
+        /// Why it is offline or failing, in a sentence.
+        public var reason: String?
+        public var codec: String?
+        public var width = 0
+        public var height = 0
+    }
+
+    public nonisolated let camera: CameraID
+    public nonisolated let name: String
+    public nonisolated let hub: Hub
+    public nonisolated let recorder: Recorder
+
+    private let vault: Vault
+    private let time: any TimeSource
+    private let logger: Logger
+    private var parameters: CodecParameters?
+    private var line: TimeLine?
+    private var run = RunID.random()
+    private var held: [(unit: AccessUnit, input: TimeLine.Input)] = []
+    private var lastTime: WallTime?
+    private var gapReason: GapReason
+    private let queue: RecordingQueue
+    public private(set) var status: Status
+    private let changed: @Sendable () -> Void
+
+    /// - Parameter lastRecorded: where this camera's footage ended before this start; the time since becomes a gap.
+    public init(
+        camera: CameraID, name: String, vault: Vault, policy: Recorder.Policy, lastRecorded: WallTime?,
+        time: any TimeSource, logger: Logger, statusChanged: @escaping @Sendable () -> Void
+    ) {
+        self.camera = camera
+        self.name = name
+        self.vault = vault
+        self.time = time
+        self.logger = logger
+        hub = Hub(camera: camera)
+        recorder = Recorder(
+            camera: camera, cameraName: name, vault: vault, policy: policy, time: time, logger: logger)
+        queue = RecordingQueue(limit: 64 << 20)
+        lastTime = lastRecorded
+        gapReason = .stopped
+        status = Status(since: time.wallNow())
+        changed = statusChanged
+    }
+
+    /// Works off the queue until `stop`; the one task that waits for the disk.
+    public nonisolated func runRecorder() async {
+        for await item in queue.items {
+            switch item {
+            case .unit(let unit):
+                queue.took(unit.unit.data.count)
+                do {
+                    try await recorder.record(unit)
+                    await recorded()
+                } catch {
+                    await recordingFailed(error)
+                }
+            case .gap(let range, let reason):
+                await recorder.endRun()
+                do {
+                    try await vault.recordGap(camera: camera, range: range, reason: reason)
+                } catch {
+                    logger.error("a gap could not be entered", metadata: ["camera": "\(name)", "error": "\(error)"])
+                }
+            case .clockStep(let from, let to):
+                do {
+                    try await vault.recordClockStep(from: from, to: to)
+                } catch {
+                    logger.error("a clock step could not be entered", metadata: ["error": "\(error)"])
+                }
+            case .runEnded:
+                await recorder.endRun()
+            }
+        }
+        await recorder.stop()
+    }
+
+    public nonisolated func stop() { queue.finish() }
+
+    public func connected(_ parameters: CodecParameters) {
+        self.parameters = parameters
+        startRun()
+        describe(parameters)
+        setState(.recording, nil)
+    }
+
+    public func parametersChanged(_ parameters: CodecParameters) {
+        self.parameters = parameters
+        describe(parameters)
+        changed()
+    }
+
+    /// - Parameter why: a sentence for the person who looks at the page.
+    public func disconnected(_ why: String) {
+        if line != nil { queue.push(.runEnded) }
+        line = nil
+        held = []
+        gapReason = .disconnected
+        hub.clear()
+        setState(.offline, why)
+    }
+
+    /// Frames were left out before they came here.
+    public func lost(frames: Int) { queue.overflow(frames) }
+
+    public func accept(_ unit: AccessUnit) {
+        let input = TimeLine.Input(
+            dts: unit.dts, pts: unit.pts, arrival: unit.capturedMonotonic, wall: unit.capturedWall,
+            isExact: unit.captureTimeIsExact)
+        if line == nil { line = TimeLine(first: input) }
+        guard let verdict = line?.place(input) else { return }
+        switch verdict {
+        case .hold:
+            held.append((unit, input))
+        case .settled:
+            held.append((unit, input))
+            let ready = held
+            held = []
+            for (unit, input) in ready {
+                if let placement = line?.settle(input) { deliver(unit, placement) }
+            }
+        case .placed(let placement):
+            deliver(unit, placement)
+        case .drop:
+            queue.dropped()
+        case .newRun(let reason):
+            logger.notice("a new run begins", metadata: ["camera": "\(name)", "reason": "\(reason.rawValue)"])
+            if reason == .clockStep {
+                gapReason = .clockStep
+                queue.push(.clockStep(from: lastTime ?? unit.capturedWall, to: unit.capturedWall))
+            }
+            queue.push(.runEnded)
+            startRun()
+            line = nil
+            accept(unit)
+        }
+    }
+
+    private func startRun() {
+        run = .random()
+        line = nil
+        held = []
+    }
+
+    private func deliver(_ unit: AccessUnit, _ placement: TimeLine.Placement) {
+        guard let parameters else { return }
+        let timed = TimedUnit(
+            unit: unit, time: placement.time, decodeTime: placement.decodeTime, run: run, parameters: parameters)
+        hub.publish(timed)
+        guard queue.admit(unit) else {
+            gapReason = .overload
+            return
+        }
+        enterGap(before: timed)
+        lastTime = max(timed.time, lastTime ?? timed.time)
+        queue.push(.unit(timed))
+    }
+
+    /// A hole longer than this between two frames is a gap with a reason; shorter ones are a camera's ordinary jitter.
+    static let gapThreshold: Int64 = 2_000_000
+
+    private func enterGap(before unit: TimedUnit) {
+        guard let last = lastTime, unit.decodeTime - last > Self.gapThreshold else {
+            gapReason = .noSignal
+            return
+        }
+        queue.push(.gap(TimeRange(last, unit.time), gapReason))
+        gapReason = .noSignal
+    }
+
+    private func describe(_ parameters: CodecParameters) {
+        status.codec = parameters.codecString
+        status.width = parameters.width
+        status.height = parameters.height
+    }
+
+    private func recorded() {
+        if status.state == .failing { setState(.recording, nil) }
+    }
+
+    private func recordingFailed(_ error: IngestError) {
+        logger.error("recording failed", metadata: ["camera": "\(name)", "error": "\(error)"])
+        setState(.failing, error.description)
+    }
+
+    private func setState(_ state: Status.State, _ reason: String?) {
+        guard status.state != state || status.reason != reason else { return }
+        if status.state != state { status.since = time.wallNow() }
+        status.state = state
+        status.reason = reason
+        changed()
+    }
+
+    public nonisolated var overflowedFrames: Int { queue.counts.overflowed }
+    public nonisolated var droppedFrames: Int { queue.counts.dropped }
+}

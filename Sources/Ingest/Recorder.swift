@@ -1,0 +1,205 @@
+public import Core
+public import Logging
+public import Media
+import Synchronization
+public import Vault
+
+/// From one camera's placed frames to sealed clips.
+///
+/// Invariants: a clip begins with a key frame; one clip has one run, one UTC day and one set of parameter sets; fragments
+/// go to the vault as soon as they are whole, so at most a second of frames is in memory only; a clip that is being closed
+/// never holds up the next one. Everything runs in this actor; `Pipeline` feeds it and nobody waits for it.
+///
+///     waiting ──key frame──▶ open clip ──60 s, day, parameters, run: at a key frame──▶ open clip …
+///                                └──stream ended──▶ closing ──committed──▶ waiting
+public actor Recorder {
+    public struct Policy: Sendable {
+        /// A clip is cut at the first key frame after this many microseconds.
+        public var clipLength: Int64 = 60_000_000
+        public var clipBytes = 64 << 20
+        /// A chunk that does not fill within this time is padded, so that it reaches the disk.
+        public var padAfter: Int64 = 4_000_000
+        public init(clipLength: Int64 = 60_000_000) { self.clipLength = clipLength }
+    }
+
+    private struct OpenClip {
+        var writer: ClipWriter
+        var muxer: ClipMuxer
+        var run: RunID
+        var parameters: CodecParameters
+        var start: WallTime
+        var end: WallTime
+        var bytes: Int
+        /// When a chunk last became full, and so was written.
+        var lastChunk: MonotonicTime
+        var lastUnit: MonotonicTime
+    }
+
+    private let camera: CameraID
+    private let cameraName: String
+    private let vault: Vault
+    private let policy: Policy
+    private let time: any TimeSource
+    private let logger: Logger
+    private var open: OpenClip?
+    private var closing: [UInt64: Task<Void, Never>] = [:]
+    private var nextClosing: UInt64 = 0
+    public private(set) var counters = RecorderCounters()
+
+    public init(
+        camera: CameraID, cameraName: String, vault: Vault, policy: Policy, time: any TimeSource, logger: Logger
+    ) {
+        self.camera = camera
+        self.cameraName = cameraName
+        self.vault = vault
+        self.policy = policy
+        self.time = time
+        self.logger = logger
+    }
+
+    /// Takes the next frame in decoding order. After it returns the frame is in the open clip's buffer, not yet on disk.
+    public func record(_ unit: TimedUnit) async throws(IngestError) {
+        if let clip = open, mustCut(clip, before: unit) { await finish(at: unit.run == clip.run ? unit.decodeTime : nil) }
+        if open == nil {
+            guard unit.unit.isKey else {
+                counters.skippedFrames += 1
+                return
+            }
+            try await begin(with: unit)
+        }
+        guard var clip = open else { return }
+        let fragment: [UInt8]?
+        do {
+            fragment = try clip.muxer.add(
+                unit.unit, dts: ticks(unit.decodeTime - clip.start), pts: ticks(unit.time - clip.start))
+        } catch {
+            throw IngestError(.streamUnusable, "A frame of \(cameraName) does not fit into its clip.", underlying: error)
+        }
+        clip.end = max(clip.end, unit.time)
+        clip.lastUnit = time.monotonicNow()
+        counters.frames += 1
+        counters.bytes += UInt64(unit.unit.data.count)
+        open = clip
+        if let fragment { try await append(fragment) }
+    }
+
+    /// The run is over: what is open becomes a clip.
+    public func endRun() async { await finish(at: nil) }
+
+    /// Waits until every clip is committed.
+    public func stop() async {
+        await finish(at: nil)
+        for task in closing.values { await task.value }
+    }
+
+    /// Called about once a second: lets no frame and no chunk stay in memory for long when the stream is slow.
+    public func tick() async {
+        guard let clip = open else { return }
+        let now = time.monotonicNow()
+        if now - clip.lastUnit >= 1_000_000, let fragment = open?.muxer.flush() {
+            try? await append(fragment)
+        }
+        guard let clip = open, clip.writer.hasUnsealedBytes, now - clip.lastChunk >= policy.padAfter else { return }
+        // A `free` box cannot be shorter than its own header; the next chunk's worth is the way out.
+        let room = clip.writer.bytesUntilChunkEnd
+        let padding = ClipMuxer.freeBox(byteCount: room >= 8 ? room : room + 65_536)
+        open?.muxer.padded(padding.count)
+        try? await append(padding)
+    }
+
+    private func mustCut(_ clip: OpenClip, before unit: TimedUnit) -> Bool {
+        if unit.run != clip.run { return true }
+        if unit.parameters != clip.parameters { return true }
+        guard unit.unit.isKey else { return false }
+        return unit.decodeTime - clip.start >= policy.clipLength || clip.bytes >= policy.clipBytes
+            || unit.decodeTime.utcDay != clip.start.utcDay
+    }
+
+    private func begin(with unit: TimedUnit) async throws(IngestError) {
+        let start = min(unit.decodeTime, unit.time)
+        do {
+            let writer = try await vault.beginClip(camera: camera, run: unit.run, start: start)
+            var muxer = ClipMuxer(parameters: unit.parameters, identity: writer.identity, cameraName: cameraName)
+            let head = try muxer.start()
+            let now = time.monotonicNow()
+            open = OpenClip(
+                writer: writer, muxer: muxer, run: unit.run, parameters: unit.parameters, start: start, end: start,
+                bytes: 0, lastChunk: now, lastUnit: now)
+            try await append(head)
+        } catch let error as IngestError {
+            throw error
+        } catch {
+            throw IngestError(
+                .vaultFailed, "No new clip could be begun for \(cameraName).", hint: (error as? VaultError)?.hint,
+                underlying: error)
+        }
+    }
+
+    private func append(_ bytes: [UInt8]) async throws(IngestError) {
+        guard let clip = open else { return }
+        let fillsChunk = bytes.count >= clip.writer.bytesUntilChunkEnd
+        do {
+            try await clip.writer.append(bytes)
+            vault.reached(clip.end, in: clip.writer)
+            open?.bytes += bytes.count
+            if fillsChunk { open?.lastChunk = time.monotonicNow() }
+        } catch {
+            // The part on disk stays for recovery; the next key frame begins a new clip.
+            open = nil
+            counters.failedClips += 1
+            throw IngestError(
+                .vaultFailed, "The open clip of \(cameraName) could not be written.", hint: error.hint,
+                underlying: error)
+        }
+    }
+
+    /// - Parameter next: when the following frame of the same run is decoded, which is where the last frame ends.
+    private func finish(at next: WallTime?) async {
+        guard var clip = open else { return }
+        open = nil
+        let tail = clip.muxer.flush(nextDTS: next.map { ticks($0 - clip.start) })
+        let index = clip.muxer.finish()
+        let end = next ?? clip.start + clip.muxer.durationMicroseconds
+        let writer = clip.writer
+        let camera = cameraName
+        let logger = logger
+        let key = nextClosing
+        nextClosing += 1
+        closing[key] = Task { [weak self] in
+            do {
+                if let tail { try await writer.append(tail) }
+                try await writer.append(index)
+                _ = try await writer.finish(end: max(end, clip.end))
+                await self?.closed(key, failed: false)
+            } catch {
+                logger.error("a clip could not be committed", metadata: ["camera": "\(camera)", "error": "\(error)"])
+                await self?.closed(key, failed: true)
+            }
+        }
+    }
+
+    private func closed(_ key: UInt64, failed: Bool) {
+        closing[key] = nil
+        if failed { counters.failedClips += 1 } else { counters.clips += 1 }
+    }
+
+    private func ticks(_ microseconds: Int64) -> Int64 {
+        let (whole, rest) = microseconds.quotientAndRemainder(dividingBy: 1_000_000)
+        return whole.multipliedReportingOverflow(by: 90_000).partialValue + (rest * 9 + (rest < 0 ? -50 : 50)) / 100
+    }
+}
+
+/// What a recorder did since it started.
+public struct RecorderCounters: Sendable {
+    public var frames: UInt64 = 0
+    public var bytes: UInt64 = 0
+    public var clips: UInt64 = 0
+    /// Frames before the first key frame of a run.
+    public var skippedFrames: UInt64 = 0
+    public var failedClips: UInt64 = 0
+    /// Frames whose time could not be believed (I1).
+    public var droppedFrames: UInt64 = 0
+    /// Frames lost because the disk did not keep up (S9).
+    public var overflowedFrames: UInt64 = 0
+    public init() {}
+}

@@ -1,0 +1,200 @@
+public import Core
+import FoundationEssentials
+
+/// Access units to the plaintext of a clip: `ftyp moov (moof mdat)+ mfra`, in memory, piece by piece.
+///
+/// A fragment begins at each key frame, and whenever a second has gathered, so that no more than that is at risk. Fragments
+/// are independent of one another but for decoding; `mfra` lists those that begin with a key frame. All times are 90 kHz
+/// ticks from the clip's start; `tfdt` counts from there.
+public struct ClipMuxer: Sendable {
+    /// What stands beside the header's stanza, inside the seal: the same identity, and the camera's name.
+    struct Inside: Codable {
+        var identity: ClipIdentity
+        var name: String
+    }
+
+    private struct Pending: Sendable {
+        var dts: Int64
+        var pts: Int64
+        var isKey: Bool
+        var data: [UInt8]
+    }
+
+    /// ISO/IEC 14496-12 section 11.1: a `uuid` box; this one is SudoCam's own (random, RFC 9562 version 4).
+    static let identityBox: [UInt8] = [
+        0x5C, 0xE9, 0x1D, 0x0A, 0x7F, 0x43, 0x4E, 0x0B, 0x9A, 0x61, 0x3B, 0x1C, 0x55, 0xD2, 0x84, 0xF7,
+    ]
+    static let fragmentTicks: Int64 = 90_000
+    /// Sync sample, and not: ISO/IEC 14496-12 section 8.8.3.1.
+    static let keyFlags: UInt32 = 0x0200_0000
+    static let deltaFlags: UInt32 = 0x0101_0000
+
+    private let parameters: CodecParameters
+    private let identity: ClipIdentity
+    private let cameraName: String
+    private var pending: [Pending] = []
+    private var pendingBytes = 0
+    private var sequence: UInt32 = 0
+    private var offset: UInt64 = 0
+    private var lastDuration: Int64 = 3600
+    private var endTicks: Int64 = 0
+    /// (tfdt, offset of moof) of fragments that begin with a key frame.
+    private var keyFragments: [(ticks: UInt64, offset: UInt64)] = []
+
+    public init(parameters: CodecParameters, identity: ClipIdentity, cameraName: String) {
+        self.parameters = parameters
+        self.identity = identity
+        self.cameraName = cameraName
+    }
+
+    /// Where the last frame ends, µs from the clip's start.
+    public var durationMicroseconds: Int64 {
+        let end = pending.last.map { $0.dts + lastDuration } ?? endTicks
+        return end / 9 * 100 + end % 9 * 100 / 9
+    }
+
+    /// `ftyp` and `moov`; call once, first.
+    public mutating func start() throws(MediaError) -> [UInt8] {
+        guard offset == 0 else { throw MediaError(.invalid, "The clip was begun already.") }
+        let inside: [UInt8]
+        do {
+            inside = Array(try JSONEncoder().encode(Inside(identity: identity, name: cameraName)))
+        } catch {
+            throw MediaError(.invalid, "The clip's identity cannot be written.", underlying: error)
+        }
+        var out = ByteWriter(reserving: 1024)
+        TrackBoxes.fileType(in: &out, brand: "iso6", compatible: ["iso6", "iso5", "mp41", "avc1"])
+        BoxWriter.box("moov", in: &out) { out in
+            TrackBoxes.movieHeader(in: &out, duration: 0)
+            BoxWriter.box("trak", in: &out) { out in
+                TrackBoxes.trackHeader(in: &out, duration: 0, width: parameters.width, height: parameters.height)
+                BoxWriter.box("mdia", in: &out) { out in
+                    TrackBoxes.mediaHeaders(in: &out, duration: 0)
+                    BoxWriter.box("minf", in: &out) { out in
+                        TrackBoxes.mediaInformationHeaders(in: &out)
+                        BoxWriter.box("stbl", in: &out) { out in
+                            TrackBoxes.sampleDescriptions([parameters], in: &out)
+                            for type: StaticString in ["stts", "stsc", "stco"] {
+                                BoxWriter.fullBox(type, in: &out) { $0.u32(0) }
+                            }
+                            BoxWriter.fullBox("stsz", in: &out) { $0.zeros(8) }
+                        }
+                    }
+                }
+            }
+            BoxWriter.box("mvex", in: &out) { out in
+                BoxWriter.fullBox("trex", in: &out) { out in
+                    out.u32(TrackBoxes.trackID)
+                    out.u32(1)
+                    out.zeros(8)
+                    out.u32(Self.deltaFlags)
+                }
+            }
+            BoxWriter.box("uuid", in: &out) { out in
+                out.append(Self.identityBox)
+                out.append(inside)
+            }
+        }
+        offset += UInt64(out.count)
+        return out.bytes
+    }
+
+    /// Takes the next frame in decoding order.
+    /// - Parameters:
+    ///   - dts: ticks from the clip's start, rising.
+    ///   - pts: ticks from the clip's start.
+    /// - Returns: the fragment before it, when this frame begins a new one.
+    public mutating func add(_ unit: AccessUnit, dts: Int64, pts: Int64) throws(MediaError) -> [UInt8]? {
+        guard unit.codec == parameters.codec else {
+            throw MediaError(.invalid, "A frame of \(unit.codec.rawValue) in a clip of \(parameters.codec.rawValue).")
+        }
+        // 2^40 ticks are 141 days; a clip is minutes.
+        guard (-(1 << 40)...1 << 40).contains(dts), (-(1 << 40)...1 << 40).contains(pts),
+            unit.data.count < 1 << 28
+        else { throw MediaError(.invalid, "A frame's time or size is out of bounds.") }
+        // Two frames at one instant cannot be told apart by a player; the line goes on by one tick.
+        let dts = max(0, dts, (pending.last?.dts ?? endTicks - 1) + 1)
+        var fragment: [UInt8]?
+        if let first = pending.first, unit.isKey || dts - first.dts >= Self.fragmentTicks {
+            fragment = flush(nextDTS: dts)
+        }
+        pending.append(Pending(dts: dts, pts: max(0, pts), isKey: unit.isKey, data: unit.data))
+        pendingBytes += unit.data.count
+        return fragment
+    }
+
+    /// What has gathered, as a fragment; nil when nothing has.
+    /// - Parameter nextDTS: when the frame after the last one is decoded; else the last one lasts as long as the one before.
+    public mutating func flush(nextDTS: Int64? = nil) -> [UInt8]? {
+        guard let first = pending.first, let last = pending.last else { return nil }
+        if let nextDTS, nextDTS > last.dts, nextDTS - last.dts < 1 << 31 {
+            lastDuration = nextDTS - last.dts
+        } else if pending.count > 1 {
+            lastDuration = last.dts - pending[pending.count - 2].dts
+        }
+        sequence += 1
+        if first.isKey { keyFragments.append((UInt64(first.dts), offset)) }
+        var out = ByteWriter(reserving: pendingBytes + 160 + 16 * pending.count)
+        var dataOffsetAt = 0
+        BoxWriter.box("moof", in: &out) { out in
+            BoxWriter.fullBox("mfhd", in: &out) { $0.u32(sequence) }
+            BoxWriter.box("traf", in: &out) { out in
+                // default-base-is-moof: offsets count from this moof, so that fragments can be moved.
+                BoxWriter.fullBox("tfhd", flags: 0x02_0000, in: &out) { $0.u32(TrackBoxes.trackID) }
+                BoxWriter.fullBox("tfdt", version: 1, in: &out) { $0.u64(UInt64(first.dts)) }
+                BoxWriter.fullBox("trun", version: 1, flags: 0x000F01, in: &out) { out in
+                    out.u32(UInt32(truncatingIfNeeded: pending.count))
+                    dataOffsetAt = out.count
+                    out.u32(0)
+                    for (index, sample) in pending.enumerated() {
+                        let next = index + 1 < pending.count ? pending[index + 1].dts : sample.dts + lastDuration
+                        out.u32(UInt32(truncatingIfNeeded: next - sample.dts))
+                        out.u32(UInt32(truncatingIfNeeded: sample.data.count))
+                        out.u32(sample.isKey ? Self.keyFlags : Self.deltaFlags)
+                        out.u32(UInt32(bitPattern: Int32(truncatingIfNeeded: sample.pts - sample.dts)))
+                    }
+                }
+            }
+        }
+        out.patchU32(UInt32(truncatingIfNeeded: out.count + 8), at: dataOffsetAt)
+        out.u32(UInt32(truncatingIfNeeded: pendingBytes + 8))
+        out.ascii("mdat")
+        for sample in pending { out.append(sample.data) }
+        endTicks = last.dts + lastDuration
+        pending.removeAll(keepingCapacity: true)
+        pendingBytes = 0
+        offset += UInt64(out.count)
+        return out.bytes
+    }
+
+    /// Tells the muxer of bytes that were put between fragments (a `free` box).
+    public mutating func padded(_ byteCount: Int) { offset += UInt64(max(0, byteCount)) }
+
+    /// `mfra`; call last, after `flush`.
+    public func finish() -> [UInt8] {
+        var out = ByteWriter(reserving: 64 + 19 * keyFragments.count)
+        BoxWriter.box("mfra", in: &out) { out in
+            BoxWriter.fullBox("tfra", version: 1, in: &out) { out in
+                out.u32(TrackBoxes.trackID)
+                out.u32(0)
+                out.u32(UInt32(truncatingIfNeeded: keyFragments.count))
+                for entry in keyFragments {
+                    out.u64(entry.ticks)
+                    out.u64(entry.offset)
+                    out.append([1, 1, 1])
+                }
+            }
+            BoxWriter.fullBox("mfro", in: &out) { out in
+                out.u32(UInt32(truncatingIfNeeded: out.count + 4))
+            }
+        }
+        return out.bytes
+    }
+
+    /// A box players skip; at least 8 bytes.
+    public static func freeBox(byteCount: Int) -> [UInt8] {
+        var out = ByteWriter(reserving: byteCount)
+        BoxWriter.box("free", in: &out) { $0.zeros(byteCount - 8) }
+        return out.bytes
+    }
+}

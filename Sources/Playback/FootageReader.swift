@@ -1,0 +1,212 @@
+import Core
+import Media
+public import Vault
+
+/// From sealed clips, closed or still open, to groups of frames. One per viewer; keeps a few opened clips.
+///
+/// Runs on the vault's readers; every answer is complete, so that a newer seek simply ignores an older answer.
+public actor FootageReader {
+    private struct OpenedClip {
+        var record: Stretch
+        var reader: ClipReader
+    }
+
+    /// A clip as the reader sees it: committed, or open under the recorder's hands.
+    private enum Stretch {
+        case closed(ClipRecord)
+        case open(OpenClip)
+
+        var start: WallTime {
+            switch self {
+            case .closed(let record): record.start
+            case .open(let clip): clip.identity.start
+            }
+        }
+        var key: String {
+            switch self {
+            case .closed(let record): record.object.description
+            case .open(let clip): "open \(clip.identity.sequence)"
+            }
+        }
+        var isOpen: Bool { if case .open = self { true } else { false } }
+    }
+
+    private let vault: Vault
+    /// Opened clips, least recently used first.
+    private var opened: [(key: String, clip: OpenedClip)] = []
+    static let openedLimit = 6
+    /// Clips closer than this follow one another without a gap, µs.
+    static let contiguous: Int64 = 2_000_000
+
+    public init(vault: Vault) { self.vault = vault }
+
+    public func answer(_ request: FootageRequest) async -> FootageAnswer {
+        do {
+            return switch request {
+            case .at(let camera, let time): try await group(at: time, camera)
+            case .after(let camera, let time): try await group(after: time, camera)
+            case .before(let camera, let time): try await group(before: time, camera)
+            }
+        } catch let error as PlaybackError {
+            return .failure(error)
+        } catch let error as VaultError where error.code == .locked {
+            forget()
+            return .failure(PlaybackError(.locked, "The vault was locked.", hint: "Unlock it to go on."))
+        } catch {
+            return .failure(
+                PlaybackError(.damaged, "This stretch of footage cannot be read.", hint: "Run `sudocam verify`.", underlying: error))
+        }
+    }
+
+    /// Lets go of every opened clip and what was read of it.
+    public func forget() { opened = [] }
+
+    // MARK: Which clip
+
+    private func group(at time: WallTime, _ camera: CameraID) async throws -> FootageAnswer {
+        if let stretch = try await stretch(at: time, camera) {
+            let clip = try await open(stretch)
+            if let index = clip.reader.groupIndex(showing: ticks(time - stretch.start)) {
+                let group = try await read(clip, index, camera)
+                if time < group.range.end || group.isGrowing == false && time - group.range.end < Self.contiguous {
+                    return .group(group)
+                }
+            }
+        }
+        return try await between(time, camera)
+    }
+
+    private func group(after time: WallTime, _ camera: CameraID) async throws -> FootageAnswer {
+        // 1 ms of grace: a group's end and the next one's start are rounded apart.
+        let from = time - 1000
+        if let stretch = try await stretch(at: from, camera) {
+            let clip = try await open(stretch)
+            let wanted = ticks(from - stretch.start)
+            if let index = clip.reader.groups.firstIndex(where: { $0.startTicks >= wanted }) {
+                return .group(try await read(clip, index, camera))
+            }
+        }
+        if let next = try await stretch(after: from, camera) {
+            guard next.start - time < Self.contiguous else { return try await between(time, camera) }
+            let clip = try await open(next)
+            if !clip.reader.groups.isEmpty { return .group(try await read(clip, 0, camera)) }
+        }
+        return try await between(time, camera)
+    }
+
+    private func group(before time: WallTime, _ camera: CameraID) async throws -> FootageAnswer {
+        let upTo = time - 1
+        if let stretch = try await stretch(at: upTo, camera) {
+            let clip = try await open(stretch)
+            let wanted = ticks(time - stretch.start)
+            if let index = clip.reader.groups.lastIndex(where: { $0.startTicks < wanted - 90 }) {
+                return .group(try await read(clip, index, camera))
+            }
+        }
+        guard let earlier = try await stretch(before: upTo, camera) else { return try await between(upTo, camera) }
+        let clip = try await open(earlier)
+        guard let last = clip.reader.groups.indices.last else { return try await between(upTo, camera) }
+        let group = try await read(clip, last, camera)
+        guard time - group.range.end < Self.contiguous else { return try await between(upTo, camera) }
+        return .group(group)
+    }
+
+    /// What lies around a time at which nothing is recorded.
+    private func between(_ time: WallTime, _ camera: CameraID) async throws -> FootageAnswer {
+        let before = try await stretch(before: time + 1, camera)
+        var from: WallTime?
+        switch before {
+        case .closed(let record): from = record.end
+        case .open(let clip): from = clip.end
+        case nil: from = nil
+        }
+        if let end = from, end > time { from = time }
+        let next = try await stretch(after: time, camera)
+        let reason = try await vault.gaps(camera: camera, overlapping: TimeRange(time, time + 1)).first?.reason.rawValue
+        let isEdge = next == nil && !vault.openClips(camera: camera).isEmpty
+        let otherwise = from == nil ? "before-first" : next == nil ? "after-last" : "not-recorded"
+        return .gap(from: from, to: next?.start, reason: reason ?? otherwise, isLiveEdge: isEdge)
+    }
+
+    private func stretch(at time: WallTime, _ camera: CameraID) async throws -> Stretch? {
+        if let open = vault.openClips(camera: camera).last(where: { $0.identity.start <= time }) { return .open(open) }
+        return try await vault.clip(at: time, camera: camera).map(Stretch.closed)
+    }
+    /// The first clip that begins at or after `time`.
+    private func stretch(after time: WallTime, _ camera: CameraID) async throws -> Stretch? {
+        if let record = try await vault.clip(after: time - 1, camera: camera) { return .closed(record) }
+        return vault.openClips(camera: camera).first { $0.identity.start >= time }.map(Stretch.open)
+    }
+    /// The last clip that begins before `time`.
+    private func stretch(before time: WallTime, _ camera: CameraID) async throws -> Stretch? {
+        if let open = vault.openClips(camera: camera).last(where: { $0.identity.start < time }) { return .open(open) }
+        return try await vault.clip(before: time, camera: camera).map(Stretch.closed)
+    }
+
+    // MARK: Inside a clip
+
+    private func open(_ stretch: Stretch) async throws -> OpenedClip {
+        if let index = opened.firstIndex(where: { $0.key == stretch.key }) {
+            var entry = opened.remove(at: index)
+            if stretch.isOpen { try await entry.clip.reader.refresh() }
+            opened.append(entry)
+            return entry.clip
+        }
+        let reader: ClipReader
+        switch stretch {
+        case .closed(let record):
+            reader = try await ClipReader(try await vault.openObject(record))
+            guard reader.identity == nil || reader.identity?.camera == record.camera else {
+                throw PlaybackError(.damaged, "Clip \(record.object) belongs to another camera than the ledger says.")
+            }
+        case .open(let clip):
+            guard vault.isUnlocked else { throw PlaybackError(.locked, "The vault was locked.") }
+            reader = try await ClipReader(clip.source)
+        }
+        guard reader.parameters.codec == .h264 else {
+            throw PlaybackError(
+                .unsupportedCodec,
+                "This was recorded as \(reader.parameters.codecString), which a browser's WebRTC does not decode.",
+                hint: "Export it to watch it.")
+        }
+        let clip = OpenedClip(record: stretch, reader: reader)
+        opened.append((stretch.key, clip))
+        if opened.count > Self.openedLimit { opened.removeFirst() }
+        return clip
+    }
+
+    private func read(_ clip: OpenedClip, _ index: Int, _ camera: CameraID) async throws -> FrameGroup {
+        let reader = clip.reader
+        let samples = try await reader.samples(ofGroup: index)
+        let start = clip.record.start
+        let reorders = reader.parameters.reorderFrames > 0
+        var frames: [PlaybackFrame] = []
+        frames.reserveCapacity(samples.count)
+        for sample in samples {
+            if reorders, !H264NAL.isReference(lengthPrefixed: sample.data) { continue }
+            let time = start + microseconds(sample.pts)
+            if let last = frames.last, time <= last.time {
+                throw PlaybackError(
+                    .unsupportedCodec, "This stream's B-frames refer to one another, which WebRTC cannot show.",
+                    hint: "Export it to watch it, or switch B-frames off in the camera.")
+            }
+            frames.append(PlaybackFrame(time: time, isKey: sample.isKey, data: sample.data))
+        }
+        guard let first = frames.first, let last = samples.last else {
+            throw PlaybackError(.damaged, "A group of frames in this clip is empty.")
+        }
+        let end = start + microseconds(last.dts.addingSaturating(last.duration))
+        return FrameGroup(
+            camera: camera, range: TimeRange(first.time, max(end, first.time + 1)), frames: frames,
+            parameters: reader.parameters, isGrowing: clip.record.isOpen && index == reader.groups.count - 1)
+    }
+
+    private func ticks(_ microseconds: Int64) -> Int64 {
+        let (seconds, rest) = microseconds.quotientAndRemainder(dividingBy: 1_000_000)
+        return seconds.multipliedReportingOverflow(by: 90_000).partialValue.addingSaturating(rest * 9 / 100)
+    }
+    private func microseconds(_ ticks: Int64) -> Int64 {
+        let (seconds, rest) = ticks.quotientAndRemainder(dividingBy: 90_000)
+        return seconds.multipliedReportingOverflow(by: 1_000_000).partialValue.addingSaturating(rest * 100 / 9)
+    }
+}

@@ -1,0 +1,150 @@
+public import Core
+import Media
+public import Vault
+
+/// Any time range of one camera as one MP4, exact to the frame by an edit list and without encoding anew.
+///
+/// Sizes and times of all samples are read first (fragment headers only), so that the index can stand in front and the
+/// length is known; then the frames stream through, one group in memory. A gap inside the range holds the frame before it,
+/// so that the movie's time stays the wall's.
+public struct MovieExport: Sendable {
+    private struct Piece: Sendable {
+        var clip: ClipRecord
+        var group: Int
+    }
+
+    public let byteCount: Int
+    /// What is covered: from the first frame shown to the end asked for, or of the footage.
+    public let range: TimeRange
+    public let frameCount: Int
+    private let header: [UInt8]
+    private let pieces: [Piece]
+    private let vault: Vault
+
+    public init(vault: Vault, camera: CameraID, range: TimeRange) async throws(PlaybackError) {
+        do {
+            self = try await Self.plan(vault, camera, range)
+        } catch let error as PlaybackError {
+            throw error
+        } catch let error as VaultError where error.code == .locked {
+            throw PlaybackError(.locked, "The vault is locked.", hint: "Unlock it first.")
+        } catch {
+            throw PlaybackError(
+                .damaged, "The footage of this range cannot be read whole.", hint: "Run `sudocam verify`.",
+                underlying: error)
+        }
+    }
+
+    private init(
+        byteCount: Int, range: TimeRange, frameCount: Int, header: [UInt8], pieces: [Piece], vault: Vault
+    ) {
+        self.byteCount = byteCount
+        self.range = range
+        self.frameCount = frameCount
+        self.header = header
+        self.pieces = pieces
+        self.vault = vault
+    }
+
+    private static func plan(_ vault: Vault, _ camera: CameraID, _ range: TimeRange) async throws -> MovieExport {
+        let clips = try await vault.clips(camera: camera, overlapping: range)
+        var descriptions: [CodecParameters] = []
+        var samples: [(wall: Int64, sample: MovieWriter.Sample)] = []
+        var pieces: [Piece] = []
+        var shown: (first: Int64, last: Int64)?
+        var end = range.start
+        for clip in clips {
+            let reader = try await ClipReader(try await vault.openObject(clip))
+            let description: Int
+            if let known = descriptions.firstIndex(of: reader.parameters) {
+                description = known
+            } else {
+                guard descriptions.first.map({ $0.codec == reader.parameters.codec }) ?? true else {
+                    throw PlaybackError(.unsupportedCodec, "The camera's codec changes inside this range; export each part.")
+                }
+                description = descriptions.count
+                descriptions.append(reader.parameters)
+            }
+            let from = ticks(range.start - clip.start)
+            let to = ticks(range.end - clip.start)
+            let base = ticks(clip.start.microseconds - range.start.microseconds)
+            for index in reader.groups.indices {
+                let next = index + 1 < reader.groups.count ? reader.groups[index + 1].startTicks : Int64.max
+                guard reader.groups[index].startTicks < to, next > from else { continue }
+                pieces.append(Piece(clip: clip, group: index))
+                for info in try await reader.sampleInfos(ofGroup: index) {
+                    samples.append(
+                        (
+                            base + info.dts,
+                            MovieWriter.Sample(
+                                byteCount: info.bytes.count, duration: info.duration,
+                                compositionOffset: info.pts - info.dts, isKey: info.isKey, description: description)
+                        ))
+                    let begins = base + info.pts
+                    let ends = begins + info.duration
+                    // A frame is part of the range when any of its time is.
+                    if ends > 0, begins < ticks(range.duration) {
+                        shown = (min(shown?.first ?? begins, begins), max(shown?.last ?? ends, ends))
+                        end = max(end, range.start + ends * 100 / 9)
+                    }
+                }
+            }
+        }
+        guard let shown, !samples.isEmpty else {
+            throw PlaybackError(.nothingRecorded, "Nothing is recorded in this range.")
+        }
+        // Wall time decides each duration, so that gaps keep their length.
+        for index in samples.indices.dropLast() {
+            samples[index].sample.duration = max(1, samples[index + 1].wall - samples[index].wall)
+        }
+        let first = samples[0].wall
+        let start = max(0, shown.first)
+        let writer = MovieWriter(
+            descriptions: descriptions, samples: samples.map(\.sample), editStart: start - first,
+            editDuration: min(ticks(range.duration), shown.last) - start)
+        let header = writer.header()
+        return MovieExport(
+            byteCount: header.count + writer.dataByteCount,
+            range: TimeRange(range.start + start * 100 / 9, min(end, range.end)), frameCount: samples.count,
+            header: header, pieces: pieces, vault: vault)
+    }
+
+    /// The file from beginning to end. Throws when the vault is locked meanwhile.
+    public func chunks() -> AsyncThrowingStream<[UInt8], any Error> {
+        let (header, pieces, vault) = (header, pieces, vault)
+        let cursor = Cursor(header: header, pieces: pieces, vault: vault)
+        return AsyncThrowingStream { try await cursor.next() }
+    }
+
+    /// Reads on only when asked: whoever downloads slowly holds one group in memory.
+    private actor Cursor {
+        private var header: [UInt8]?
+        private var pieces: ArraySlice<Piece>
+        private let vault: Vault
+        private var reader: (clip: ObjectID, reader: ClipReader)?
+
+        init(header: [UInt8], pieces: [Piece], vault: Vault) {
+            self.header = header
+            self.pieces = pieces[...]
+            self.vault = vault
+        }
+
+        func next() async throws -> [UInt8]? {
+            if let header {
+                self.header = nil
+                return header
+            }
+            guard let piece = pieces.popFirst() else { return nil }
+            if reader?.clip != piece.clip.object {
+                reader = (piece.clip.object, try await ClipReader(try await vault.openObject(piece.clip)))
+            }
+            let samples = try await reader?.reader.samples(ofGroup: piece.group) ?? []
+            return samples.reduce(into: []) { $0 += $1.data }
+        }
+    }
+
+    private static func ticks(_ microseconds: Int64) -> Int64 {
+        let (seconds, rest) = microseconds.quotientAndRemainder(dividingBy: 1_000_000)
+        return seconds.multipliedReportingOverflow(by: 90_000).partialValue.addingSaturating(rest * 9 / 100)
+    }
+}

@@ -1,0 +1,79 @@
+import Core
+import Foundation
+import Glibc
+import Ingest
+public import Vault
+
+/// Talks to the running recorder over `vault/control.sock`.
+public enum ControlClient {
+    /// What `sudocam status --json` prints.
+    public struct Status: Codable, Sendable {
+        public struct Camera: Codable, Sendable {
+            public var id: String
+            public var name: String?
+            public var state: String
+            public var reason: String?
+        }
+        public var version: String
+        public var locked: Bool
+        public var cameras: [Camera]
+        public var alarms: [String]
+    }
+
+    public static func status(vault: String) throws(ServerError) -> Status {
+        guard let state = try ask(vault, Array("status\n".utf8)).state else {
+            throw ServerError(.refused, "The recorder gave no state.")
+        }
+        return Status(
+            version: state.version, locked: state.locked,
+            cameras: state.cameras.map {
+                Status.Camera(id: $0.id.description, name: $0.name, state: $0.state.rawValue, reason: $0.reason)
+            }, alarms: state.alarms)
+    }
+
+    public static func lock(vault: String) throws(ServerError) { _ = try ask(vault, Array("lock\n".utf8)) }
+
+    public static func unlock(vault: String, passphrase: SecretBytes) throws(ServerError) {
+        var request = Array("unlock\n".utf8) + Array(passphrase.revealed().utf8) + [UInt8(ascii: "\n")]
+        defer { for index in request.indices { request[index] = 0 } }
+        _ = try ask(vault, request)
+    }
+
+    private static func ask(_ vault: String, _ request: [UInt8]) throws(ServerError) -> ControlSocket.Reply {
+        let path = vault + "/control.sock"
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { throw ServerError(.noService, "No socket could be made.") }
+        defer { close(descriptor) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            throw ServerError(.noService, "The path \(path) is too long for a socket.")
+        }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        let connected = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard connected == 0 else {
+            throw ServerError(
+                .noService, "No recorder answers at \(path).", hint: "Start it with `sudocam serve`.")
+        }
+        guard write(descriptor, request, request.count) == request.count else {
+            throw ServerError(.noService, "The recorder does not listen.")
+        }
+        var answer: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = read(descriptor, &buffer, buffer.count)
+            guard count > 0 else { break }
+            answer += buffer[..<count]
+        }
+        guard let reply = try? JSONDecoder().decode(ControlSocket.Reply.self, from: Data(answer)) else {
+            throw ServerError(.refused, "The recorder's answer makes no sense.")
+        }
+        guard reply.ok else { throw ServerError(.refused, reply.message ?? "The recorder refused.") }
+        return reply
+    }
+}

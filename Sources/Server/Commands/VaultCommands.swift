@@ -1,0 +1,173 @@
+public import Core
+import Foundation
+import Media
+import Playback
+public import Vault
+
+/// What the command line does with a vault, one function a command; the same whether the recorder runs or not, because
+/// reading writes nothing and works beside a writer.
+public enum VaultCommands {
+    // MARK: init
+
+    public struct Made: Codable, Sendable {
+        public var vault: VaultID
+        public var path: String
+        /// Shown once.
+        public var recoveryIdentity: String
+        public var configuration: String?
+    }
+
+    /// Makes a vault, and a first `sudocam.yaml` where none stands.
+    public static func initialise(
+        vault path: String, configuration: String?, passphrase: SecretBytes, time: any TimeSource = SystemTime()
+    ) async throws -> Made {
+        let made = try await Vault.create(at: path, passphrase: passphrase, time: time)
+        var written: String?
+        if let configuration, !FileManager.default.fileExists(atPath: configuration) {
+            try Data(template(vault: path).utf8).write(to: URL(fileURLWithPath: configuration))
+            written = configuration
+        }
+        return Made(
+            vault: made.id, path: path, recoveryIdentity: made.recoveryIdentity.revealed(), configuration: written)
+    }
+
+    static func template(vault: String) -> String {
+        """
+        # SudoCam's configuration; schemas/config.md describes every key.
+        vault: \(vault)
+        listen: 127.0.0.1:8480
+        cameras:
+          test:
+            name: Test picture
+            source: "test:?size=1280x720&rate=25&gop=50"
+          # living-room:
+          #   name: Living room
+          #   source: "rtsp://user:password@192.0.2.10:554/stream1"
+
+        """
+    }
+
+    // MARK: clips
+
+    public struct Clip: Codable, Sendable {
+        public var camera: CameraID
+        public var sequence: UInt64
+        public var start: String
+        public var end: String
+        public var bytes: Int
+        public var object: ObjectID
+        public var salvaged: Bool
+    }
+
+    /// - Parameter camera: a UUID, or a camera's key in `sudocam.yaml`.
+    public static func clips(
+        _ configuration: Configuration, camera: String?, range: TimeRange, limit: Int,
+        time: any TimeSource = SystemTime()
+    ) async throws -> [Clip] {
+        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
+        var clips: [Clip] = []
+        for id in try cameras(configuration, camera, vault) {
+            for record in try await vault.clips(camera: id, overlapping: range, limit: limit) {
+                clips.append(
+                    Clip(
+                        camera: id, sequence: record.identity.sequence, start: FileTime.iso(record.start),
+                        end: FileTime.iso(record.end), bytes: record.byteCount, object: record.object,
+                        salvaged: record.isSalvaged))
+            }
+        }
+        await vault.close()
+        return clips
+    }
+
+    private static func cameras(
+        _ configuration: Configuration, _ name: String?, _ vault: Vault
+    ) throws(ServerError) -> [CameraID] {
+        guard let name else { return configuration.cameras.map { RecordingService.identity(of: $0.key, in: vault.id) } }
+        if let id = CameraID(name) { return [id] }
+        guard let camera = configuration.cameras.first(where: { $0.key == name || $0.name == name }) else {
+            throw ServerError(
+                .configuration, "There is no camera \(name).",
+                hint: "Known are \(configuration.cameras.map(\.key).joined(separator: ", ")), or give a UUID.")
+        }
+        return [RecordingService.identity(of: camera.key, in: vault.id)]
+    }
+
+    // MARK: export
+
+    public struct Exported: Codable, Sendable {
+        public var path: String
+        public var from: String
+        public var to: String
+        public var frames: Int
+        public var bytes: Int
+    }
+
+    /// Writes one MP4. The file appears under its name only when it is whole.
+    public static func export(
+        _ configuration: Configuration, camera: String, range: TimeRange, to path: String, passphrase: SecretBytes,
+        progress: @Sendable (_ done: Int, _ total: Int) -> Void, time: any TimeSource = SystemTime()
+    ) async throws -> Exported {
+        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
+        try await vault.unlock(passphrase: passphrase)
+        guard let id = try cameras(configuration, camera, vault).first else {
+            throw ServerError(.configuration, "There is no camera \(camera).")
+        }
+        let movie = try await MovieExport(vault: vault, camera: id, range: range)
+        let part = path + ".part"
+        guard FileManager.default.createFile(atPath: part, contents: nil, attributes: [.posixPermissions: 0o600]),
+            let file = FileHandle(forWritingAtPath: part)
+        else {
+            throw ServerError(.refused, "\(part) cannot be written.", hint: "Choose another place with --output.")
+        }
+        do {
+            var done = 0
+            for try await bytes in movie.chunks() {
+                try file.write(contentsOf: bytes)
+                done += bytes.count
+                progress(done, movie.byteCount)
+            }
+            try file.synchronize()
+            try file.close()
+            guard rename(part, path) == 0 else { throw ServerError(.refused, "\(path) cannot be written.") }
+        } catch {
+            try? file.close()
+            unlink(part)
+            throw error
+        }
+        vault.lock()
+        await vault.close()
+        return Exported(
+            path: path, from: FileTime.iso(movie.range.start), to: FileTime.iso(movie.range.end),
+            frames: movie.frameCount, bytes: movie.byteCount)
+    }
+
+    // MARK: verify
+
+    public struct Verified: Codable, Sendable {
+        public var clean: Bool
+        public var entries: Int
+        public var objects: Int
+        public var bytes: Int
+        public var findings: [String]
+    }
+
+    /// Keyless; with a passphrase every chunk is opened as well and the inner identity compared.
+    public static func verify(
+        _ configuration: Configuration, passphrase: SecretBytes?,
+        progress: @escaping @Sendable (VerificationProgress) -> Void, time: any TimeSource = SystemTime()
+    ) async throws -> Verified {
+        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
+        var options = VerificationOptions()
+        if let passphrase {
+            try await vault.unlock(passphrase: passphrase)
+            options.opensObjects = true
+            options.innerIdentity = { ClipReader.identity(inHead: $0) }
+        }
+        let report = try await vault.verify(options, progress: progress)
+        vault.lock()
+        await vault.close()
+        return Verified(
+            clean: report.isClean, entries: report.entries, objects: report.objects, bytes: report.bytes,
+            findings: report.findings.map(\.description))
+    }
+}

@@ -1,0 +1,51 @@
+public import Capture
+
+/// `sudocam.yaml`, read and checked whole; `schemas/config.md` describes it.
+public struct Configuration: Sendable, Equatable {
+    public struct Listen: Sendable, Equatable {
+        public var host: String
+        public var port: Int
+        /// Plain HTTP is spoken on loopback only.
+        public var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+        public var url: String {
+            "\(isLoopback ? "http" : "https")://\(host.contains(":") ? "[\(host)]" : host):\(port)/"
+        }
+    }
+
+    public struct TLS: Sendable, Equatable {
+        public var certificate: String
+        public var key: String
+    }
+
+    public struct Camera: Sendable, Equatable {
+        /// Stays when the camera is renamed; the camera's UUID is made from it and the vault's.
+        public var key: String
+        public var name: String
+        public var source: SourceAddress
+    }
+
+    /// Folder of the vault; relative to the file's folder.
+    public var vault: String
+    public var listen = Listen(host: "127.0.0.1", port: 8480)
+    public var tls: TLS?
+    /// Host names that browsers may use besides the address itself; guards against DNS rebinding.
+    public var hostNames: [String] = []
+    /// One UDP port for all viewers.
+    public var mediaPort = 8481
+    /// Addresses to offer; empty: every address of this machine except containers' bridges.
+    public var mediaAddresses: [String] = []
+    public var clipSeconds = 60
+    /// Minutes without a request or a viewer until the vault is locked; 0: never.
+    public var lockAfterMinutes = 30
+    public var cameras: [Camera] = []
+
+    public init(vault: String) { self.vault = vault }
+}
+
+/// One thing wrong in `sudocam.yaml`.
+public struct ConfigurationProblem: Sendable, Equatable, CustomStringConvertible {
+    /// From 1; 0 for the file as a whole.
+    public var line: Int
+    public var message: String
+    public var description: String { line > 0 ? "line \(line): \(message)" : message }
+}

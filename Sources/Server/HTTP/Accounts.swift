@@ -1,0 +1,98 @@
+import Core
+import Foundation
+import Synchronization
+
+/// Who is logged in: knowing the vault's passphrase is the login. Sessions live in memory only; locking ends them all.
+final class Accounts: Sendable {
+    struct Session: Sendable {
+        var lastSeen: MonotonicTime
+    }
+
+    private struct State {
+        var sessions: [String: Session] = [:]
+        /// Failed attempts an address, with the time of the last.
+        var failures: [String: (count: Int, last: MonotonicTime)] = [:]
+        var globalFailures: (count: Int, windowStart: MonotonicTime)?
+    }
+
+    private let state = Mutex(State())
+    private let time: any TimeSource
+    /// µs; nil: never.
+    private let idleLimit: Int64?
+
+    /// Attempts an address may make before it has to wait; then the wait doubles up to five minutes.
+    static let freeAttempts = 5
+    /// Failed attempts of all addresses together in a minute.
+    static let globalLimit = 60
+
+    init(time: any TimeSource, idleMinutes: Int) {
+        self.time = time
+        idleLimit = idleMinutes > 0 ? Int64(idleMinutes) * 60_000_000 : nil
+    }
+
+    /// Seconds to wait before another attempt is allowed; nil: go ahead.
+    func retryAfter(address: String) -> Int? {
+        let now = time.monotonicNow()
+        return state.withLock { state in
+            if let global = state.globalFailures, now - global.windowStart < 60_000_000, global.count >= Self.globalLimit {
+                return 60
+            }
+            guard let failure = state.failures[address], failure.count >= Self.freeAttempts else { return nil }
+            let wait = min(300, 1 << min(failure.count - Self.freeAttempts, 9))
+            let left = Int64(wait) * 1_000_000 - (now - failure.last)
+            return left > 0 ? Int((left + 999_999) / 1_000_000) : nil
+        }
+    }
+
+    func failed(address: String) {
+        let now = time.monotonicNow()
+        state.withLock { state in
+            let before = state.failures[address]?.count ?? 0
+            state.failures[address] = (before + 1, now)
+            if let global = state.globalFailures, now - global.windowStart < 60_000_000 {
+                state.globalFailures = (global.count + 1, global.windowStart)
+            } else {
+                state.globalFailures = (1, now)
+            }
+            // An attacker with many addresses must not fill memory.
+            if state.failures.count > 10_000 {
+                state.failures = state.failures.filter { now - $0.value.last < 600_000_000 }
+            }
+        }
+    }
+
+    /// A new session's token: 256 random bits.
+    func logIn(address: String) -> String {
+        var generator = SystemRandomNumberGenerator()
+        let token = Hex.encode((0..<32).map { _ in UInt8.random(in: 0...255, using: &generator) })
+        let now = time.monotonicNow()
+        state.withLock { state in
+            state.failures[address] = nil
+            state.sessions[token] = Session(lastSeen: now)
+        }
+        return token
+    }
+
+    /// Whether the token belongs to a session that was not idle for too long; counts as activity.
+    func isValid(_ token: String) -> Bool {
+        let now = time.monotonicNow()
+        return state.withLock { state in
+            guard let session = state.sessions[token] else { return false }
+            if let idleLimit, now - session.lastSeen > idleLimit {
+                state.sessions[token] = nil
+                return false
+            }
+            state.sessions[token]?.lastSeen = now
+            return true
+        }
+    }
+
+    func logOutAll() { state.withLock { $0.sessions = [:] } }
+
+    /// True once every session has been idle beyond the limit: time to lock the vault.
+    func allIdle() -> Bool {
+        guard let idleLimit else { return false }
+        let now = time.monotonicNow()
+        return state.withLock { state in state.sessions.values.allSatisfy { now - $0.lastSeen > idleLimit } }
+    }
+}

@@ -1,0 +1,67 @@
+import Core
+import Ingest
+import Vault
+
+/// The Prometheus text format (version 0.0.4).
+struct MetricsText {
+    private(set) var text = ""
+
+    mutating func family(_ name: String, _ type: String, _ help: String) {
+        text += "# HELP sudocam_\(name) \(help)\n# TYPE sudocam_\(name) \(type)\n"
+    }
+    mutating func value(_ name: String, _ labels: [(String, String)], _ value: some CustomStringConvertible) {
+        let inner = labels.map { key, value in
+            let escaped = value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+            return "\(key)=\"\(escaped)\""
+        }.joined(separator: ",")
+        text += "sudocam_\(name)\(inner.isEmpty ? "" : "{\(inner)}") \(value)\n"
+    }
+}
+
+extension RecorderServices {
+    /// `GET /metrics`. Cameras are named by their UUID: metrics are readable without log-in.
+    func metricsText() async -> String {
+        var out = MetricsText()
+        out.family("info", "gauge", "Version of the recorder.")
+        out.value("info", [("version", Version.current)], 1)
+        out.family("uptime_seconds", "gauge", "Seconds since the recorder started.")
+        out.value("uptime_seconds", [], Double(time.monotonicNow() - started) / 1_000_000)
+        out.family("locked", "gauge", "1 while nobody can see footage.")
+        out.value("locked", [], vault.isUnlocked ? 0 : 1)
+        var rows: [(id: String, state: Pipeline.Status.State, counters: RecorderCounters, pipeline: Pipeline)] = []
+        for camera in recording.cameras {
+            rows.append(
+                (
+                    "\(camera.id)", await camera.pipeline.status.state, await camera.pipeline.recorder.counters,
+                    camera.pipeline
+                ))
+        }
+        out.family("camera_up", "gauge", "1 while the camera is recorded.")
+        for row in rows { out.value("camera_up", [("camera", row.id)], row.state == .recording ? 1 : 0) }
+        let counters: [(String, String, (RecorderCounters) -> UInt64)] = [
+            ("recorded_frames_total", "Frames taken into clips.", { $0.frames }),
+            ("recorded_bytes_total", "Bytes of frames taken into clips.", { $0.bytes }),
+            ("committed_clips_total", "Clips committed to the ledger.", { $0.clips }),
+            ("failed_clips_total", "Clips that could not be committed.", { $0.failedClips }),
+            ("skipped_frames_total", "Frames before the first key frame of a run.", { $0.skippedFrames }),
+        ]
+        for (name, help, value) in counters {
+            out.family(name, "counter", help)
+            for row in rows { out.value(name, [("camera", row.id)], value(row.counters)) }
+        }
+        out.family("lost_frames_total", "counter", "Frames lost because the machine or its disk did not keep up.")
+        for row in rows { out.value("lost_frames_total", [("camera", row.id)], row.pipeline.overflowedFrames) }
+        out.family("implausible_frames_total", "counter", "Frames dropped for a time that cannot be believed.")
+        for row in rows { out.value("implausible_frames_total", [("camera", row.id)], row.pipeline.droppedFrames) }
+        let media = await media.counts()
+        out.family("viewers", "gauge", "Open WebRTC sessions.")
+        out.value("viewers", [], media.sessions)
+        out.family("sessions_opened_total", "counter", "WebRTC sessions opened since the start.")
+        out.value("sessions_opened_total", [], media.opened)
+        out.family("media_sent_bytes_total", "counter", "Bytes sent in datagrams.")
+        out.value("media_sent_bytes_total", [], media.bytesOut)
+        out.family("media_dropped_datagrams_total", "counter", "Datagrams of nobody known.")
+        out.value("media_dropped_datagrams_total", [], media.dropped)
+        return out.text
+    }
+}

@@ -1,0 +1,96 @@
+import Core
+import Ingest
+import Logging
+import Playback
+import Synchronization
+import Vault
+
+/// What the HTTP routes and the control socket act upon: the recorder's parts, put together.
+final class RecorderServices: Sendable {
+    enum Change: Sendable { case changed, heartbeat }
+
+    let vault: Vault
+    let recording: RecordingService
+    let media: MediaEndpoint
+    let accounts: Accounts
+    let changes: ChangeStream
+    let time: any TimeSource
+    let started: MonotonicTime
+    private let alarms = Mutex<[String]>([])
+    static let heartbeat = Duration.seconds(15)
+
+    init(
+        vault: Vault, recording: RecordingService, media: MediaEndpoint, accounts: Accounts, changes: ChangeStream,
+        time: any TimeSource
+    ) {
+        self.vault = vault
+        self.recording = recording
+        self.media = media
+        self.accounts = accounts
+        self.changes = changes
+        self.time = time
+        started = time.monotonicNow()
+    }
+
+    func unlock(passphrase: consuming SecretBytes) async throws(VaultError) {
+        try await vault.unlock(passphrase: passphrase)
+        changes.changed()
+    }
+
+    /// Nobody sees anything afterwards: key wiped, sessions ended, connections closed.
+    func lock() async {
+        vault.lock()
+        accounts.logOutAll()
+        await media.closeAll()
+        changes.changed()
+    }
+
+    func raise(alarm: String) {
+        alarms.withLock { if !$0.contains(alarm) { $0.append(alarm) } }
+        changes.changed()
+    }
+
+    func report(loggedIn: Bool) async -> StateReport {
+        var cameras: [StateReport.Camera] = []
+        for camera in recording.cameras {
+            let status = await camera.pipeline.status
+            let span = try? await vault.span(camera: camera.id)
+            let open = vault.openClips(camera: camera.id).last
+            cameras.append(
+                StateReport.Camera(
+                    id: camera.id, name: loggedIn ? camera.configuration.name : nil, state: status.state,
+                    since: status.since, reason: loggedIn ? status.reason : nil, codec: status.codec,
+                    width: status.width, height: status.height, first: span?.start ?? open?.identity.start,
+                    last: open?.end ?? span?.end))
+        }
+        return StateReport(
+            version: Version.current, vault: vault.id, locked: !vault.isUnlocked,
+            loggedIn: loggedIn && vault.isUnlocked, now: time.wallNow(), cameras: cameras,
+            alarms: alarms.withLock { $0 })
+    }
+
+    /// Changes, and a sign of life now and then so that a dead connection is noticed.
+    func changesWithHeartbeat() -> AsyncStream<Change> {
+        let (stream, continuation) = AsyncStream.makeStream(of: Change.self, bufferingPolicy: .bufferingNewest(2))
+        let changes = changes.listen()
+        let pump = Task {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { for await _ in changes { continuation.yield(.changed) } }
+                group.addTask {
+                    while (try? await Task.sleep(for: Self.heartbeat)) != nil { continuation.yield(.heartbeat) }
+                }
+                await group.next()
+                group.cancelAll()
+            }
+            continuation.finish()
+        }
+        continuation.onTermination = { _ in pump.cancel() }
+        return stream
+    }
+
+    func fileName(camera: CameraID, range: TimeRange) -> String {
+        let name = recording.cameras.first { $0.id == camera }?.configuration.key ?? "camera"
+        let safe = name.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" }
+        return "\(String(safe))-\(FileTime.text(range.start)).mp4"
+    }
+}

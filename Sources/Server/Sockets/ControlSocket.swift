@@ -1,0 +1,99 @@
+import Core
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+import Vault
+
+/// `vault/control.sock`: the command line's way to the running recorder. Whoever may write to the socket file (mode 0600)
+/// may ask; unlocking still takes the passphrase.
+///
+/// A line of text in (`status`, `lock`, or `unlock` followed by a line with the passphrase), a line of JSON out.
+struct ControlSocket: Service {
+    let path: String
+    let recorder: RecorderServices
+    let logger: Logger
+
+    static let lineLimit = 4096
+
+    func run() async throws {
+        unlink(path)
+        let previous = umask(0o077)
+        let server: NIOAsyncChannel<NIOAsyncChannel<ByteBuffer, ByteBuffer>, Never>
+        do {
+            server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .bind(unixDomainSocketPath: path) { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+                    }
+                }
+            umask(previous)
+        } catch {
+            umask(previous)
+            logger.warning("the command line cannot reach this recorder", metadata: ["path": "\(path)", "error": "\(error)"])
+            try? await gracefulShutdown()
+            return
+        }
+        try await withGracefulShutdownHandler {
+            try await server.executeThenClose { connections in
+                try await withThrowingDiscardingTaskGroup { group in
+                    for try await connection in connections {
+                        group.addTask { await serve(connection) }
+                    }
+                }
+            }
+        } onGracefulShutdown: {
+            server.channel.close(promise: nil)
+        }
+        unlink(path)
+    }
+
+    private func serve(_ connection: NIOAsyncChannel<ByteBuffer, ByteBuffer>) async {
+        try? await connection.executeThenClose { inbound, outbound in
+            var bytes: [UInt8] = []
+            for try await part in inbound {
+                bytes += part.readableBytesView
+                guard bytes.count <= Self.lineLimit else { return }
+                guard let reply = await answer(&bytes) else { continue }
+                var line = (try? JSONBytes.encode(reply)) ?? []
+                line.append(UInt8(ascii: "\n"))
+                try await outbound.write(ByteBuffer(bytes: line))
+                return
+            }
+        }
+    }
+
+    struct Reply: Codable, Sendable {
+        var ok: Bool
+        var code: String?
+        var message: String?
+        var state: StateReport?
+    }
+
+    /// Nil while the request is not complete.
+    private func answer(_ bytes: inout [UInt8]) async -> Reply? {
+        guard let end = bytes.firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+        switch String(decoding: bytes[..<end], as: UTF8.self) {
+        case "status": return Reply(ok: true, state: await recorder.report(loggedIn: true))
+        case "lock":
+            await recorder.lock()
+            return Reply(ok: true)
+        case "unlock":
+            guard let second = bytes[(end + 1)...].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+            var passphrase = Array(bytes[(end + 1)..<second])
+            for index in bytes.indices { bytes[index] = 0 }
+            if let seconds = recorder.accounts.retryAfter(address: "control") {
+                return Reply(ok: false, code: "too-many-attempts", message: "Too many wrong passphrases; wait \(seconds) s.")
+            }
+            do {
+                try await recorder.unlock(passphrase: SecretBytes(&passphrase))
+                return Reply(ok: true)
+            } catch {
+                if error.code == .wrongPassphrase { recorder.accounts.failed(address: "control") }
+                return Reply(ok: false, code: error.code.rawValue, message: error.description)
+            }
+        default: return Reply(ok: false, code: "unknown-command", message: "Known are status, lock and unlock.")
+        }
+    }
+}

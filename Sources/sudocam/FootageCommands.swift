@@ -1,0 +1,93 @@
+import ArgumentParser
+import Core
+import Foundation
+import Server
+import Vault
+
+struct RangeOptions: ParsableArguments {
+    @Option(parsing: .unconditional, help: "From: ISO 8601, microseconds since the epoch, or -90s, -5m, -2h, -1d before now.") var from: String
+    @Option(parsing: .unconditional, help: "To: the same, or now.") var to = "now"
+
+    func range() throws -> TimeRange {
+        let now = SystemTime().wallNow()
+        guard let start = FileTime.parse(from, now: now) else { throw CommandFailure("--from \(from) is no time.") }
+        guard let end = FileTime.parse(to, now: now) else { throw CommandFailure("--to \(to) is no time.") }
+        guard start < end else { throw CommandFailure("--from must lie before --to.") }
+        return TimeRange(start, end)
+    }
+}
+
+struct ClipsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "clips", abstract: "List sealed clips; needs no key.")
+    @OptionGroup var configuration: ConfigurationOptions
+    @Option(help: "A camera's key, name or UUID; default: all.") var camera: String?
+    @Option(parsing: .unconditional, help: "From: see export.") var from = "-1d"
+    @Option(parsing: .unconditional, help: "To: see export.") var to = "now"
+    @Option(help: "At most so many a camera.") var limit = 1000
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        try await reporting {
+            let now = SystemTime().wallNow()
+            guard let start = FileTime.parse(from, now: now), let end = FileTime.parse(to, now: now), start < end else {
+                throw CommandFailure("--from and --to are times, --from before --to.")
+            }
+            let clips = try await VaultCommands.clips(
+                try configuration.read(), camera: camera, range: TimeRange(start, end), limit: max(1, limit))
+            try output.print(clips) {
+                clips.map { "\($0.start)  \($0.end)  \($0.bytes)  \($0.object)\($0.salvaged ? "  salvaged" : "")" }
+                    .joined(separator: "\n")
+            }
+        }
+    }
+}
+
+struct ExportCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export", abstract: "Write a time range of one camera as one MP4, exact to the frame.")
+    @OptionGroup var configuration: ConfigurationOptions
+    @Argument(help: "A camera's key, name or UUID.") var camera: String
+    @OptionGroup var range: RangeOptions
+    @Option(name: .shortAndLong, help: "The file to write.") var output: String
+    @OptionGroup var passphrase: PassphraseOptions
+    @OptionGroup var form: OutputOptions
+
+    func run() async throws {
+        try await reporting {
+            let line = ProgressLine()
+            let exported = try await VaultCommands.export(
+                try configuration.read(), camera: camera, range: try range.range(), to: output,
+                passphrase: try passphrase.read()
+            ) { done, total in line.show("\(megabytes(done)) of \(megabytes(total))") }
+            line.end()
+            try form.print(exported) {
+                "\(exported.path): \(exported.from) to \(exported.to), \(exported.frames) frames, \(megabytes(exported.bytes))"
+            }
+        }
+    }
+}
+
+struct VerifyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify", abstract: "Check every object, ledger entry and checkpoint; needs no key.")
+    @OptionGroup var configuration: ConfigurationOptions
+    @Flag(help: "Ask for the passphrase, open every chunk and compare what it says of itself.") var open = false
+    @OptionGroup var passphrase: PassphraseOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        try await reporting {
+            let line = ProgressLine()
+            let secret = open || passphrase.passphraseFD != nil ? try passphrase.read() : nil
+            let report = try await VaultCommands.verify(try configuration.read(), passphrase: secret) { progress in
+                line.show("\(progress.objectsDone) of \(progress.objectsTotal) objects, \(megabytes(progress.bytesDone))")
+            }
+            line.end()
+            try output.print(report) {
+                let sum = "\(report.entries) entries, \(report.objects) objects, \(megabytes(report.bytes))"
+                return report.clean ? "Nothing found: \(sum)." : (report.findings + ["\(report.findings.count) finding(s): \(sum)."]).joined(separator: "\n")
+            }
+            if !report.clean { throw ExitCode(2) }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+import ArgumentParser
+import Server
+
+struct InitCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "init", abstract: "Make a vault, and a first sudocam.yaml.")
+
+    @Argument(help: "Folder of the new vault.") var vault = "vault"
+    @Option(name: .shortAndLong, help: "Write a first configuration here, unless it stands already.")
+    var config = "sudocam.yaml"
+    @OptionGroup var passphrase: PassphraseOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        try await reporting {
+            let made = try await VaultCommands.initialise(
+                vault: vault, configuration: config, passphrase: try passphrase.read(twice: true))
+            try output.print(made) {
+                """
+                Vault \(made.vault) stands in \(made.path).
+
+                Recovery identity, shown this once. Write it down and keep it away from this machine: it opens
+                everything when the passphrase is lost.
+
+                    \(made.recoveryIdentity)
+
+                Next: add your cameras to \(config) and run `sudocam serve`.
+                """
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+import ArgumentParser
+import Core
+import Foundation
+import Glibc
+import Server
+import Vault
+
+struct ConfigurationOptions: ParsableArguments {
+    @Option(name: .shortAndLong, help: "The configuration file.")
+    var config = "sudocam.yaml"
+
+    func read() throws -> Configuration { try ConfigurationReader.read(config) }
+}
+
+struct OutputOptions: ParsableArguments {
+    @Flag(help: "Print one JSON document instead of text.")
+    var json = false
+
+    func print(_ value: some Encodable, text: () -> String) throws {
+        guard json else {
+            let text = text()
+            if !text.isEmpty { Swift.print(text) }
+            return
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        Swift.print(String(decoding: try encoder.encode(value), as: UTF8.self))
+    }
+}
+
+struct PassphraseOptions: ParsableArguments {
+    @Option(help: "Read the passphrase from this file descriptor instead of the terminal.")
+    var passphraseFD: Int32?
+
+    func read(twice: Bool = false) throws -> SecretBytes {
+        if let passphraseFD { return try Self.line(from: passphraseFD) }
+        guard isatty(STDIN_FILENO) == 1 else {
+            throw CommandFailure("There is no terminal to ask for the passphrase. Give it with --passphrase-fd 0.")
+        }
+        var first = try Self.ask("Passphrase: ")
+        if twice {
+            var second = try Self.ask("Once more: ")
+            defer { for index in second.indices { second[index] = 0 } }
+            guard first == second else { throw CommandFailure("The two passphrases differ.") }
+        }
+        return SecretBytes(&first)
+    }
+
+    private static func ask(_ prompt: String) throws -> [UInt8] {
+        FileHandle.standardError.write(Data(prompt.utf8))
+        var before = termios()
+        tcgetattr(STDIN_FILENO, &before)
+        var quiet = before
+        quiet.c_lflag &= ~tcflag_t(ECHO)
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet)
+        defer {
+            tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
+            FileHandle.standardError.write(Data("\n".utf8))
+        }
+        return try bytes(from: STDIN_FILENO)
+    }
+
+    private static func line(from descriptor: Int32) throws -> SecretBytes {
+        var bytes = try bytes(from: descriptor)
+        return SecretBytes(&bytes)
+    }
+
+    private static func bytes(from descriptor: Int32) throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        var byte: UInt8 = 0
+        while Glibc.read(descriptor, &byte, 1) == 1, byte != UInt8(ascii: "\n") {
+            bytes.append(byte)
+            guard bytes.count <= 1024 else { throw CommandFailure("The passphrase is longer than 1024 bytes.") }
+        }
+        guard !bytes.isEmpty else { throw CommandFailure("The passphrase is empty.") }
+        return bytes
+    }
+}
+
+struct CommandFailure: Error, CustomStringConvertible {
+    var description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// Runs a command's body; a failure becomes one sentence and the exit code of `schemas/exit-codes.md`.
+func reporting(_ body: () async throws -> Void) async throws {
+    do {
+        try await body()
+    } catch let code as ExitCode {
+        throw code
+    } catch {
+        FileHandle.standardError.write(Data("sudocam: \(error)\n".utf8))
+        if let error = error as? VaultError, error.code == .wrongPassphrase { throw ExitCode(3) }
+        if let error = error as? ServerError, error.code == .noService { throw ExitCode(4) }
+        throw ExitCode(1)
+    }
+}
+
+/// One line that is overwritten; only on a terminal.
+struct ProgressLine: Sendable {
+    let isShown = isatty(STDERR_FILENO) == 1
+
+    func show(_ text: String) {
+        if isShown { FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8)) }
+    }
+    func end() { if isShown { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) } }
+}
+
+func megabytes(_ bytes: Int) -> String { "\(bytes / 1_000_000) MB" }

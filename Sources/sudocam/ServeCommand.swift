@@ -1,0 +1,31 @@
+import ArgumentParser
+import Foundation
+import Logging
+import Server
+
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "serve", abstract: "Record, and serve the page.")
+
+    @OptionGroup var configuration: ConfigurationOptions
+    @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "notice"
+
+    func run() async throws {
+        try await reporting {
+            guard let level = Logger.Level(rawValue: logLevel) else {
+                throw ValidationError("--log-level is trace, debug, info, notice, warning or error.")
+            }
+            try await serve(try configuration.read(), level)
+        }
+    }
+}
+
+func serve(_ configuration: Configuration, _ level: Logger.Level) async throws {
+    LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+    var logger = Logger(label: "sudocam")
+    logger.logLevel = level
+    try await RecorderApplication(configuration: configuration, logger: logger).run { url, fingerprint in
+        var lines = "SudoCam listens on \(url)\n"
+        if let fingerprint { lines += "Certificate SHA-256: \(fingerprint)\n" }
+        FileHandle.standardOutput.write(Data(lines.utf8))
+    }
+}

@@ -1,0 +1,98 @@
+"""The few W3C WebDriver calls the tests need, with the standard library only."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Browser:
+    """A browser behind its driver; both end with `close`."""
+
+    def __init__(self, driver, capabilities, size=(1280, 800)):
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [*driver, f"--port={self.port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        for _ in range(100):
+            try:
+                if self._call("GET", "/status")["ready"]:
+                    break
+            except (OSError, KeyError):
+                time.sleep(0.1)
+        answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
+        self.session = "/session/" + answer["sessionId"]
+        self._call("POST", self.session + "/timeouts", {"script": 60000, "pageLoad": 30000})
+        self.resize(*size)
+
+    def _call(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", data=data, method=method, headers={"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=90) as response:
+                return json.load(response)["value"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(json.load(error)["value"]["message"][:500]) from None
+
+    def open(self, url):
+        self._call("POST", self.session + "/url", {"url": url})
+
+    def run(self, script, *arguments):
+        """The value a function body returns or a promise resolves with."""
+        wrapped = (
+            "const done = arguments[arguments.length - 1]; const values = Array.from(arguments).slice(0, -1);"
+            f"(async (...args) => {{ {script} }})(...values).then(v => done({{ok: v}}), e => done({{error: String(e && e.stack || e)}}));"
+        )
+        answer = self._call("POST", self.session + "/execute/async", {"script": wrapped, "args": list(arguments)})
+        assert "error" not in answer, answer["error"]
+        return answer.get("ok")
+
+    def wait(self, script, seconds=10, *arguments):
+        """The first value of `script` that is true."""
+        end = time.monotonic() + seconds
+        while True:
+            value = self.run(script, *arguments)
+            if value:
+                return value
+            assert time.monotonic() < end, f"not within {seconds} s: {script}"
+            time.sleep(0.05)
+
+    def resize(self, width, height):
+        self._call("POST", self.session + "/window/rect", {"width": width, "height": height})
+
+    def screenshot(self, path):
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(self._call("GET", self.session + "/screenshot")))
+
+    def close(self):
+        try:
+            self._call("DELETE", self.session)
+        except (OSError, AssertionError):
+            pass
+        try:
+            os.killpg(self.process.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        self.process.wait(10)
+
+
+def chromium(dark=False, size=(1280, 800)):
+    arguments = [
+        "--headless=new", "--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-features=WebRtcHideLocalIpsWithMdns", f"--window-size={size[0]},{size[1]}",
+    ]
+    if dark:
+        arguments.append("--force-dark-mode")
+    return Browser(["chromedriver"], {"browserName": "chrome", "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": arguments}}, size)

@@ -1,0 +1,37 @@
+"""An RTSP camera by GStreamer's own server: a moving test picture in H.264. Ends on SIGTERM."""
+
+import argparse
+import signal
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--port", type=int, required=True)
+parser.add_argument("--size", default="640x360")
+parser.add_argument("--rate", type=int, default=15)
+arguments = parser.parse_args()
+width, height = arguments.size.split("x")
+
+Gst.init(None)
+server = GstRtspServer.RTSPServer()
+server.set_address("127.0.0.1")
+server.set_service(str(arguments.port))
+factory = GstRtspServer.RTSPMediaFactory()
+factory.set_shared(True)
+factory.set_launch(
+    f"( videotestsrc is-live=true pattern=ball ! video/x-raw,width={width},height={height},framerate={arguments.rate}/1 "
+    "! x264enc tune=zerolatency speed-preset=ultrafast bitrate=500 "
+    f"key-int-max={arguments.rate * 2} ! video/x-h264,profile=main ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+)
+server.get_mount_points().add_factory("/camera", factory)
+if server.attach(None) == 0:
+    raise SystemExit(f"port {arguments.port} is in use")
+loop = GLib.MainLoop()
+for number in (signal.SIGTERM, signal.SIGINT):
+    GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, loop.quit)
+print(f"rtsp://127.0.0.1:{arguments.port}/camera", flush=True)
+loop.run()

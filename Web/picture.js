@@ -1,0 +1,46 @@
+// <sudo-picture>: the video, and above it a canvas that keeps the old picture until the one asked for is there.
+import {fullText} from './band-model.js';
+
+export class SudoPicture extends HTMLElement {
+    video = document.createElement('video');
+    canvas = document.createElement('canvas');
+    #stamp = document.createElement('div');
+    #facts = document.createElement('div');
+
+    connectedCallback() {
+        this.video.muted = this.video.playsInline = this.video.autoplay = true;
+        this.video.disablePictureInPicture = true;
+        this.canvas.hidden = true;
+        this.#stamp.className = 'stamp';
+        this.#facts.className = 'facts';
+        this.canvas.setAttribute('aria-hidden', 'true');
+        this.append(this.video, this.canvas, this.#stamp, this.#facts);
+    }
+
+    /** What a person sees now. */
+    get onScreen() { return this.canvas.hidden ? this.video : this.canvas; }
+
+    /** Freezes what is shown, until `release`. */
+    hold() {
+        if (!this.canvas.hidden || !this.video.videoWidth) return;
+        this.canvas.width = this.video.videoWidth;
+        this.canvas.height = this.video.videoHeight;
+        this.canvas.getContext('2d').drawImage(this.video, 0, 0);
+        this.canvas.hidden = false;
+    }
+    release() { this.canvas.hidden = true; }
+
+    clear() {
+        this.canvas.width = this.canvas.height = 1;
+        this.canvas.hidden = true;
+        this.#stamp.textContent = this.#facts.textContent = '';
+    }
+
+    /** @param {number} time @param {string} facts */
+    stamp(time, facts) {
+        this.#stamp.textContent = fullText(time);
+        this.#facts.textContent = facts;
+    }
+}
+
+customElements.define('sudo-picture', SudoPicture);
