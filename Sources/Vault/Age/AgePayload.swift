@@ -84,12 +84,13 @@ enum AgeFile {
                 try AgeCrypto.open(
                     &buffer, count: buffer.count, key: key, nonce: AgePayload.nonce(index, isLast: isLast))
             else {
-                // A whole last chunk may have been followed by more: it is good, and the file is cut off behind it.
+                // A whole chunk under the other mark is good in itself: the file is cut off behind it, or goes on where
+                // it should end. As age does, it comes out before the error.
                 var again = Array(file[payload.sealedRange(index)])
                 defer { wipeBytes(&again) }
-                if isLast, again.count == AgePayload.sealedChunkSize,
+                if again.count == AgePayload.sealedChunkSize,
                     try AgeCrypto.open(
-                        &again, count: again.count, key: key, nonce: AgePayload.nonce(index, isLast: false))
+                        &again, count: again.count, key: key, nonce: AgePayload.nonce(index, isLast: !isLast))
                 {
                     chunk(again.dropLast(AgeCrypto.tagSize))
                 }
