@@ -80,7 +80,15 @@ public struct TimeLine: Sendable {
         lastSteered = first.arrival
     }
 
+    /// 2^55 ticks are twelve thousand years: beyond that a number is no time, and sums of sane ones cannot overflow.
+    static let saneTicks: UInt64 = 1 << 55
+    static let saneMicroseconds: UInt64 = 1 << 58
+
     public mutating func place(_ input: Input) -> Verdict {
+        guard input.dts.magnitude < Self.saneTicks, input.pts.magnitude < Self.saneTicks,
+            input.wall.microseconds.magnitude < Self.saneMicroseconds,
+            input.arrival.microseconds.magnitude < Self.saneMicroseconds
+        else { return .drop }
         let arrivalWall = wallBase + (input.arrival - monotonicBase) + wallCorrection
         let step = input.wall - arrivalWall
         if abs(step) > Self.stepThreshold { return .newRun(.clockStep) }

@@ -1,4 +1,5 @@
 public import Core
+import Glibc
 
 extension Vault {
     /// Opens a vault.
@@ -61,7 +62,7 @@ extension Vault {
         _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ time: any TimeSource, _ version: String
     ) throws(VaultError) -> Vault {
         guard try !files.isNetwork(layout.root) else { throw networkFileSystem(layout) }
-        guard let lock = try files.lock(layout.lock) else { throw inUse(layout) }
+        guard let lock = try patientLock(layout, files) else { throw inUse(layout) }
         var alarms: [String] = []
         let key = try ledgerKey(layout, file, files)
         try LedgerWriter.prepare(files, path: layout.ledger)
@@ -143,5 +144,17 @@ extension Vault {
 
     private static func removeIndex(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {
         for suffix in ["", "-wal", "-shm", "-journal"] { try files.remove(layout.index + suffix) }
+    }
+
+    /// A predecessor that is just ending keeps the lock for a moment longer than its port, and a restart should not fail on
+    /// that: half a second's patience, then nil.
+    private static func patientLock(
+        _ layout: Layout, _ files: any FileSystem
+    ) throws(VaultError) -> (any OpenFile)? {
+        for attempt in 0..<20 {
+            if let lock = try files.lock(layout.lock) { return lock }
+            if attempt < 19 { usleep(25_000) }
+        }
+        return nil
     }
 }

@@ -110,7 +110,7 @@ import Testing
             for exact in [true, false] {
                 _ = line.place(
                     TimeLine.Input(
-                        dts: ticks, pts: .max - ticks / 2, arrival: MonotonicTime(microseconds: .max - 1),
+                        dts: ticks, pts: ~ticks, arrival: MonotonicTime(microseconds: .max - 1),
                         wall: WallTime(microseconds: .min + 5), isExact: exact))
                 _ = line.settle(Self.input(0, ticks: ticks))
             }

@@ -34,13 +34,14 @@ import Testing
         let clip = try SyntheticClip(frames: 60, keyInterval: 20)
         let folder = try TemporaryFolder()
         try folder.write(clip.bytes, to: "clip.mp4")
-        let counted = try output(
-            "ffprobe",
-            [
-                "-v", "error", "-count_frames", "-show_entries",
-                "stream=nb_read_frames", "-of", "csv=p=0",
-                folder.path + "/clip.mp4",
-            ])
+        let counted = String(
+            decoding: try outputOfProgram(
+                "ffprobe",
+                [
+                    "-v", "error", "-count_frames", "-show_entries",
+                    "stream=nb_read_frames", "-of", "csv=p=0",
+                    folder.path + "/clip.mp4",
+                ]), as: UTF8.self)
         #expect(counted.trimmingCharacters(in: .whitespacesAndNewlines) == "60")
     }
 
@@ -59,17 +60,5 @@ import Testing
             guard let reader = try? await ClipReader(ArraySource(bytes)) else { continue }
             for index in reader.groups.indices.prefix(5) { _ = try? await reader.samples(ofGroup: index) }
         }
-    }
-
-    private func output(_ program: String, _ arguments: [String]) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [program] + arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        try process.run()
-        let data = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return String(decoding: data, as: UTF8.self)
     }
 }

@@ -114,7 +114,7 @@ import Testing
         try await TemporaryVault.unlock(vault)
         let text = try vault.epochIdentityText(clip.identity.epoch)
         try temporary.folder.write(Array(text.revealed().utf8), to: "identity")
-        let plain = try run(
+        let plain = try outputOfProgram(
             "age", ["-d", "-i", temporary.folder.path + "/identity", Layout(temporary.path).object(clip.object)])
         #expect(plain == patternBytes(70_000))
     }
