@@ -26,6 +26,7 @@ let package = Package(
         .library(name: "Vault", targets: ["Vault"]),
         .library(name: "WebRTC", targets: ["WebRTC"]),
         .library(name: "Media", targets: ["Media"]),
+        .library(name: "Playback", targets: ["Playback"]),
         .library(name: "Server", targets: ["Server"]),
     ],
     dependencies: [
@@ -102,7 +103,7 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(name: "IngestTests", dependencies: ["Core", "Ingest", "TestKit"], swiftSettings: settings),
         .testTarget(
-            name: "PlaybackTests", dependencies: ["Core", "Media", "Playback", "TestKit"], swiftSettings: settings),
+            name: "PlaybackTests", dependencies: ["Core", "Media", "Vault", "Playback", "TestKit"], swiftSettings: settings),
         .testTarget(name: "ServerTests", dependencies: ["Core", "Server", "TestKit"], swiftSettings: settings),
     ]
 )
