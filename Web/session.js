@@ -19,8 +19,10 @@ export class Session {
     hasVideo = true;
     onframe = () => {};
     onmessage = (/** @type {any} */ _message) => {};
+    /** before the picture goes */ onclosing = () => {};
     onclosed = () => {};
     #peer; #receiver; #location = null; #video; #closed = false;
+    #awaited = 0;
     #early = []; #giveUp = (/** @type {any} */ _error) => {};
 
     /** @param {HTMLVideoElement} video */
@@ -56,6 +58,7 @@ export class Session {
         } finally {
             clearTimeout(timer);
         }
+        if (this.#closed) throw new Error('The connection to the recorder was lost.');
         this.control = new Control(text => { if (channel.readyState === 'open') channel.send(text); });
         this.control.onmessage = message => {
             if (message.type === 'clock') this.clock.add(message);
@@ -84,6 +87,11 @@ export class Session {
         this.#watch();
     }
 
+    /** From now on only pictures of the newest request (or later ones) count, not what still comes from before. */
+    expectNewest() { this.#awaited = this.control?.latestID ?? 0; }
+    /** No picture will come for what was asked: the present one goes on. */
+    expectNothing() { this.#awaited = 0; }
+
     #watch() {
         const each = (_now, frame) => {
             if (this.#closed) return;
@@ -101,6 +109,7 @@ export class Session {
         // Pre-roll and leftovers of an older request are not what was asked for.
         if (time === null || !this.clock.hasReached(rtp)) return;
         const line = this.clock.lineOf(rtp);
+        if (line.id < this.#awaited) return;
         this.shown = {time, rtp, seekId: line.id, width, height};
         this.onframe();
         this.control?.shown(line.id, time);
@@ -108,6 +117,7 @@ export class Session {
 
     close() {
         if (this.#closed) return;
+        this.onclosing();
         this.#closed = true;
         this.#giveUp(new Error('The connection to the recorder was lost.'));
         this.control?.close();
