@@ -12,9 +12,11 @@ template.innerHTML = `
   <button id="forward" title="One frame on (→)" aria-label="One frame on">${icon('M8 5l10 7-10 7zM4 5h2.5v14H4z')}</button>
 </div>
 <div id="rates" class="group" role="group" aria-label="Speed"></div>
-<div class="group end">
+<div id="zoom" class="group" role="group" aria-label="Stretch of time">
   <button id="out" title="Show more time (−)" aria-label="Show more time">${icon('M5 11h14v2H5z')}</button>
   <button id="in" title="Show less time (+)" aria-label="Show less time">${icon('M5 11h14v2H5zM11 5h2v14h-2z')}</button>
+</div>
+<div id="range" class="group">
   <button id="mark" title="Mark a range ([ and ])">Mark</button>
   <button id="export" title="Save the marked range as MP4" disabled>Export</button>
   <button id="help" title="Keys (?)" aria-label="Keys">?</button>
