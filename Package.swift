@@ -90,14 +90,19 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        .target(name: "TestKit", dependencies: ["Core", "Media", "Vault"], path: "Tests/TestKit", swiftSettings: settings),
+        .target(
+            name: "TestKit", dependencies: ["Core", "Media", "Vault"], path: "Tests/TestKit", swiftSettings: settings),
         .testTarget(name: "CoreTests", dependencies: ["Core", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "MediaTests", dependencies: ["Media", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "VaultTests", dependencies: ["Vault", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "CaptureTests", dependencies: ["Capture", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "IngestTests", dependencies: ["Ingest", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "PlaybackTests", dependencies: ["Playback", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "ServerTests", dependencies: ["Server", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "MediaTests", dependencies: ["Core", "Media", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "VaultTests", dependencies: ["Core", "Vault", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "WebRTCTests", dependencies: ["Core", "WebRTC", "TestKit"], swiftSettings: settings),
+        .testTarget(
+            name: "CaptureTests",
+            dependencies: ["Core", "Media", "Capture", "TestKit", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings),
+        .testTarget(name: "IngestTests", dependencies: ["Core", "Ingest", "TestKit"], swiftSettings: settings),
+        .testTarget(
+            name: "PlaybackTests", dependencies: ["Core", "Media", "Playback", "TestKit"], swiftSettings: settings),
+        .testTarget(name: "ServerTests", dependencies: ["Core", "Server", "TestKit"], swiftSettings: settings),
     ]
 )

@@ -118,7 +118,9 @@ public final class CameraSource: Sendable {
                                 captureTimeIsExact: true)))
                 }
                 // A clock set back must not let timestamps run backwards inside one encoder.
-                if time.wallNow() < wall { throw CaptureError(.ended, "The clock was set back; the test camera starts anew.") }
+                if time.wallNow() < wall {
+                    throw CaptureError(.ended, "The clock was set back; the test camera starts anew.")
+                }
                 frame += 1
             }
         } catch let error as CaptureError {

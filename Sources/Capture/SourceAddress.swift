@@ -24,7 +24,8 @@ public struct SourceAddress: Sendable, Equatable, CustomStringConvertible {
         }
         if text.hasPrefix("rtsp://") || text.hasPrefix("rtsps://") {
             guard let url = URLComponents(string: text), let host = url.host, !host.isEmpty else {
-                throw CaptureError(.badAddress, "the address names no host", hint: "As in rtsp://192.0.2.10:554/stream.")
+                throw CaptureError(
+                    .badAddress, "the address names no host", hint: "As in rtsp://192.0.2.10:554/stream.")
             }
             kind = .rtsp(url: text)
             var shown = url
@@ -34,7 +35,8 @@ public struct SourceAddress: Sendable, Equatable, CustomStringConvertible {
             let (path, query) = try Self.split(text, scheme: "file:")
             try Self.allow(query, ["loop"])
             guard path.hasPrefix("/") else {
-                throw CaptureError(.badAddress, "`file:` wants a path from the root", hint: "As in file:/srv/video.mp4.")
+                throw CaptureError(
+                    .badAddress, "`file:` wants a path from the root", hint: "As in file:/srv/video.mp4.")
             }
             kind = .file(path: path, loops: try Self.number(query, "loop", 0...1) ?? 1 == 1)
             description = "file:\(path)"
@@ -70,7 +72,8 @@ public struct SourceAddress: Sendable, Equatable, CustomStringConvertible {
     ) throws(CaptureError) -> Int? {
         guard let text = query[key] else { return nil }
         guard let value = Int(text), range.contains(value) else {
-            throw CaptureError(.badAddress, "`\(key)` wants a whole number from \(range.lowerBound) to \(range.upperBound)")
+            throw CaptureError(
+                .badAddress, "`\(key)` wants a whole number from \(range.lowerBound) to \(range.upperBound)")
         }
         return value
     }

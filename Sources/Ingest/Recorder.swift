@@ -59,7 +59,9 @@ public actor Recorder {
 
     /// Takes the next frame in decoding order. After it returns the frame is in the open clip's buffer, not yet on disk.
     public func record(_ unit: TimedUnit) async throws(IngestError) {
-        if let clip = open, mustCut(clip, before: unit) { await finish(at: unit.run == clip.run ? unit.decodeTime : nil) }
+        if let clip = open, mustCut(clip, before: unit) {
+            await finish(at: unit.run == clip.run ? unit.decodeTime : nil)
+        }
         if open == nil {
             guard unit.unit.isKey else {
                 counters.skippedFrames += 1
@@ -73,7 +75,8 @@ public actor Recorder {
             fragment = try clip.muxer.add(
                 unit.unit, dts: ticks(unit.decodeTime - clip.start), pts: ticks(unit.time - clip.start))
         } catch {
-            throw IngestError(.streamUnusable, "A frame of \(cameraName) does not fit into its clip.", underlying: error)
+            throw IngestError(
+                .streamUnusable, "A frame of \(cameraName) does not fit into its clip.", underlying: error)
         }
         clip.end = max(clip.end, unit.time)
         clip.lastUnit = time.monotonicNow()

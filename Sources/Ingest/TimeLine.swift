@@ -80,7 +80,15 @@ public struct TimeLine: Sendable {
         lastSteered = first.arrival
     }
 
+    /// 2^55 ticks are twelve thousand years: beyond that a number is no time, and sums of sane ones cannot overflow.
+    static let saneTicks: UInt64 = 1 << 55
+    static let saneMicroseconds: UInt64 = 1 << 58
+
     public mutating func place(_ input: Input) -> Verdict {
+        guard input.dts.magnitude < Self.saneTicks, input.pts.magnitude < Self.saneTicks,
+            input.wall.microseconds.magnitude < Self.saneMicroseconds,
+            input.arrival.microseconds.magnitude < Self.saneMicroseconds
+        else { return .drop }
         let arrivalWall = wallBase + (input.arrival - monotonicBase) + wallCorrection
         let step = input.wall - arrivalWall
         if abs(step) > Self.stepThreshold { return .newRun(.clockStep) }
@@ -100,7 +108,8 @@ public struct TimeLine: Sendable {
         suspects.removeAll()
         last = (dts, input.arrival)
 
-        let candidate = arrivalWall.microseconds.subtractingSaturating(Self.microseconds(input.isExact ? input.pts : dts))
+        let candidate = arrivalWall.microseconds.subtractingSaturating(
+            Self.microseconds(input.isExact ? input.pts : dts))
         if offset == nil {
             bestOffset = min(bestOffset, candidate)
             guard input.isExact || input.arrival - monotonicBase >= Self.settleTime else { return .hold }
@@ -124,7 +133,9 @@ public struct TimeLine: Sendable {
     }
 
     /// Frames that come faster than real time while settling are pre-roll, not a fault (T8).
-    private func isBurst(_ ticksPassed: Int64) -> Bool { offset == nil && ticksPassed > 0 && ticksPassed < Self.suspicion }
+    private func isBurst(_ ticksPassed: Int64) -> Bool {
+        offset == nil && ticksPassed > 0 && ticksPassed < Self.suspicion
+    }
 
     private mutating func suspect(dts: Int64, arrival: MonotonicTime) -> Verdict {
         let follows = suspects.last.map { before in

@@ -54,7 +54,9 @@ public actor FootageReader {
             return .failure(PlaybackError(.locked, "The vault was locked.", hint: "Unlock it to go on."))
         } catch {
             return .failure(
-                PlaybackError(.damaged, "This stretch of footage cannot be read.", hint: "Run `sudocam verify`.", underlying: error))
+                PlaybackError(
+                    .damaged, "This stretch of footage cannot be read.", hint: "Run `sudocam verify`.",
+                    underlying: error))
         }
     }
 

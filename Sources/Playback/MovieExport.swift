@@ -60,7 +60,8 @@ public struct MovieExport: Sendable {
                 description = known
             } else {
                 guard descriptions.first.map({ $0.codec == reader.parameters.codec }) ?? true else {
-                    throw PlaybackError(.unsupportedCodec, "The camera's codec changes inside this range; export each part.")
+                    throw PlaybackError(
+                        .unsupportedCodec, "The camera's codec changes inside this range; export each part.")
                 }
                 description = descriptions.count
                 descriptions.append(reader.parameters)

@@ -74,7 +74,10 @@ extension PlayerMachine {
     private mutating func isPlayable(_ unit: TimedUnit) -> Bool {
         guard unit.unit.codec == .h264 else {
             leaveLive()
-            fail(PlaybackError(.unsupportedCodec, "This camera records \(unit.parameters.codecString), which a browser's WebRTC does not decode."))
+            fail(
+                PlaybackError(
+                    .unsupportedCodec,
+                    "This camera records \(unit.parameters.codecString), which a browser's WebRTC does not decode."))
             return false
         }
         return true

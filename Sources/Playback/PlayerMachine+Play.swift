@@ -47,7 +47,9 @@ extension PlayerMachine {
 
     /// Asks for the group that follows, once.
     mutating func prefetch() {
-        guard mode == .playing, pending == nil, upcoming == nil, upcomingGap == nil, let camera, let cursor, let group = cursor.group else {
+        guard mode == .playing, pending == nil, upcoming == nil, upcomingGap == nil, let camera, let cursor,
+            let group = cursor.group
+        else {
             return
         }
         if rate < 0 {

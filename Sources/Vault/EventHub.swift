@@ -11,7 +11,8 @@ final class EventHub: Sendable {
     private let state = Mutex(State())
 
     func subscribe() -> AsyncStream<VaultEvent> {
-        let (stream, continuation) = AsyncStream.makeStream(of: VaultEvent.self, bufferingPolicy: .bufferingNewest(1024))
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: VaultEvent.self, bufferingPolicy: .bufferingNewest(1024))
         let id: Int? = state.withLock { state in
             guard !state.isFinished else { return nil }
             state.next += 1

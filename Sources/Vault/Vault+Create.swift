@@ -72,7 +72,8 @@ extension Vault {
     /// An empty folder, or one where `create` was interrupted: a folder of somebody else's files is left alone.
     private static func checkIsOurs(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {
         let ours: Set<String> = [
-            "lock", "keys", "epochs", "objects", "open", "quarantine", "ledger", "ballast", "vault.json.tmp", "lost+found",
+            "lock", "keys", "epochs", "objects", "open", "quarantine", "ledger", "ballast", "vault.json.tmp",
+            "lost+found",
         ]
         guard try files.list(layout.root).allSatisfy({ ours.contains($0) }) else {
             throw VaultError(.invalid, "\(layout.root) holds other files.", hint: "Name an empty folder.")

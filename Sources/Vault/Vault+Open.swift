@@ -1,4 +1,5 @@
 public import Core
+import Glibc
 
 extension Vault {
     /// Opens a vault.
@@ -23,7 +24,8 @@ extension Vault {
     private static func vaultFile(_ layout: Layout, _ files: any FileSystem) throws(VaultError) -> VaultFile {
         guard try files.attributes(layout.root) != nil else {
             throw VaultError(
-                .notFound, "There is no folder \(layout.root).", hint: "Is its disk mounted? Else make a vault with init.")
+                .notFound, "There is no folder \(layout.root).",
+                hint: "Is its disk mounted? Else make a vault with init.")
         }
         guard try files.attributes(layout.vaultFile) != nil else {
             if try files.attributes(layout.ledger) != nil {
@@ -32,7 +34,8 @@ extension Vault {
                     hint: "If init was interrupted, run it again.")
             }
             throw VaultError(
-                .notFound, "There is no vault in \(layout.root).", hint: "Is its disk mounted? Else make one with init.")
+                .notFound, "There is no vault in \(layout.root).", hint: "Is its disk mounted? Else make one with init."
+            )
         }
         return try VaultFile(parsing: try files.contents(layout.vaultFile), path: layout.vaultFile)
     }
@@ -50,7 +53,8 @@ extension Vault {
         }
         try index.catchUp(ledger)
         return Vault(
-            layout: layout, files: files, time: time, mode: .read, file: file, index: index, ledger: ledger, writing: nil,
+            layout: layout, files: files, time: time, mode: .read, file: file, index: index, ledger: ledger,
+            writing: nil,
             hub: EventHub(), alarms: [])
     }
 
@@ -58,7 +62,7 @@ extension Vault {
         _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ time: any TimeSource, _ version: String
     ) throws(VaultError) -> Vault {
         guard try !files.isNetwork(layout.root) else { throw networkFileSystem(layout) }
-        guard let lock = try files.lock(layout.lock) else { throw inUse(layout) }
+        guard let lock = try patientLock(layout, files) else { throw inUse(layout) }
         var alarms: [String] = []
         let key = try ledgerKey(layout, file, files)
         try LedgerWriter.prepare(files, path: layout.ledger)
@@ -140,5 +144,17 @@ extension Vault {
 
     private static func removeIndex(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {
         for suffix in ["", "-wal", "-shm", "-journal"] { try files.remove(layout.index + suffix) }
+    }
+
+    /// A predecessor that is just ending keeps the lock for a moment longer than its port, and a restart should not fail on
+    /// that: half a second's patience, then nil.
+    private static func patientLock(
+        _ layout: Layout, _ files: any FileSystem
+    ) throws(VaultError) -> (any OpenFile)? {
+        for attempt in 0..<20 {
+            if let lock = try files.lock(layout.lock) { return lock }
+            if attempt < 19 { usleep(25_000) }
+        }
+        return nil
     }
 }

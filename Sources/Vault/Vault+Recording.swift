@@ -29,7 +29,8 @@ extension Vault {
     }
 
     private func writer(_ identity: ClipIdentity, _ part: SealedPart, _ committer: Committer) -> ClipWriter {
-        ClipWriter(identity, part: part, lane: .serial("vault.clip")) { [weak self] (part, end, kind) throws(VaultError) in
+        ClipWriter(identity, part: part, lane: .serial("vault.clip")) {
+            [weak self] (part, end, kind) throws(VaultError) in
             guard let self else { throw VaultError(.closed, "The vault is closed.") }
             let (object, byteCount, trouble) = try part.publish(layout)
             if let trouble { hub.send(.alarm("A clip had to be written again: \(trouble.reason)")) }

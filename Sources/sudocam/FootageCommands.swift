@@ -5,7 +5,9 @@ import Server
 import Vault
 
 struct RangeOptions: ParsableArguments {
-    @Option(parsing: .unconditional, help: "From: ISO 8601, microseconds since the epoch, or -90s, -5m, -2h, -1d before now.") var from: String
+    @Option(
+        parsing: .unconditional,
+        help: "From: ISO 8601, microseconds since the epoch, or -90s, -5m, -2h, -1d before now.") var from: String
     @Option(parsing: .unconditional, help: "To: the same, or now.") var to = "now"
 
     func range() throws -> TimeRange {
@@ -80,12 +82,15 @@ struct VerifyCommand: AsyncParsableCommand {
             let line = ProgressLine()
             let secret = open || passphrase.passphraseFD != nil ? try passphrase.read() : nil
             let report = try await VaultCommands.verify(try configuration.read(), passphrase: secret) { progress in
-                line.show("\(progress.objectsDone) of \(progress.objectsTotal) objects, \(megabytes(progress.bytesDone))")
+                line.show(
+                    "\(progress.objectsDone) of \(progress.objectsTotal) objects, \(megabytes(progress.bytesDone))")
             }
             line.end()
             try output.print(report) {
                 let sum = "\(report.entries) entries, \(report.objects) objects, \(megabytes(report.bytes))"
-                return report.clean ? "Nothing found: \(sum)." : (report.findings + ["\(report.findings.count) finding(s): \(sum)."]).joined(separator: "\n")
+                return report.clean
+                    ? "Nothing found: \(sum)."
+                    : (report.findings + ["\(report.findings.count) finding(s): \(sum)."]).joined(separator: "\n")
             }
             if !report.clean { throw ExitCode(2) }
         }

@@ -10,11 +10,16 @@ struct StatusCommand: AsyncParsableCommand {
         try await reporting {
             let status = try ControlClient.status(vault: try configuration.read().vault)
             try output.print(status) {
-                let cameras = status.cameras.map { "  \($0.name ?? $0.id): \($0.state)\($0.reason.map { " (\($0))" } ?? "")" }
-                return (["SudoCam \(status.version), \(status.locked ? "locked" : "unlocked")"] + cameras
+                let cameras = status.cameras.map {
+                    "  \($0.name ?? $0.id): \($0.state)\($0.reason.map { " (\($0))" } ?? "")"
+                }
+                return
+                    (["SudoCam \(status.version), \(status.locked ? "locked" : "unlocked")"] + cameras
                     + status.alarms.map { "  ALARM: \($0)" }).joined(separator: "\n")
             }
-            if !status.alarms.isEmpty || status.cameras.contains(where: { $0.state != "recording" }) { throw ExitCode(5) }
+            if !status.alarms.isEmpty || status.cameras.contains(where: { $0.state != "recording" }) {
+                throw ExitCode(5)
+            }
         }
     }
 }

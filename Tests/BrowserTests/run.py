@@ -172,7 +172,7 @@ class Tests:
             assert status == 204 and "HttpOnly" in headers["set-cookie"] and "SameSite=Strict" in headers["set-cookie"], headers
             token = headers["set-cookie"].split(";")[0]
             status, _, body = request(url + "api/v1/sessions", "POST", b"garbage", Content_Type="application/sdp", Cookie=token)
-            assert status == 400 and b"sdp" in body, (status, body)
+            assert status == 400 and b"sdp" in body.lower(), (status, body)
             assert request(url + "api/v1/lock", "POST", b"", Cookie=token)[0] == 204
             assert request(url + "api/v1/lock", "POST", b"", Cookie=token)[0] == 401
 
@@ -240,7 +240,13 @@ class Tests:
                     late = wanted - code
                     # The frame whose time it is: it began by then, and the next one had not. Playing goes on meanwhile.
                     low = -150_000 if then == "play" else -50
-                    assert low <= late < FRAME * 1.9, f"asked {wanted}, shown {code}: {late} µs away ({result})"
+                    assert low <= late, f"asked {wanted}, shown {code}: {late} µs away ({result})"
+                    if late >= FRAME * 1.9:
+                        # A busy machine's test camera skips frames: then this one stood until the next.
+                        browser.run(SEEK, camera, wanted, "exact", "pause")
+                        browser.run("await sudocam.step(1)")
+                        following = browser.run(READ)
+                        assert following > wanted, f"asked {wanted}, shown {code}, but {following} was there too"
                 latencies.sort()
                 return f"{count} seeks, p50 {latencies[count // 2] * 1000:.0f} ms, p95 {latencies[int(count * 0.95)] * 1000:.0f} ms with the driver's round trip"
 

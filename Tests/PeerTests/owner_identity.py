@@ -24,4 +24,8 @@ wrap = hashlib.scrypt(passphrase, salt=b"age-encryption.org/v1/scrypt" + base64.
 file_key = ChaCha20Poly1305(wrap).decrypt(bytes(12), base64.b64decode(pad(b"".join(lines[2:]))), None)
 body = data[data.index(b"\n", end + 1) + 1:]
 payload = hkdf(file_key, body[:16], b"payload")
-print(ChaCha20Poly1305(payload).decrypt(bytes(11) + b"\x01", body[16:], None).decode())
+text = ChaCha20Poly1305(payload).decrypt(bytes(11) + b"\x01", body[16:], None).decode().split("\n")
+identity = next(line for line in text if line.startswith("AGE-SECRET-KEY-1")).strip()
+# Bech32 (BIP 173): five bits a character, six characters of checksum.
+bits = "".join(f"{'qpzry9x8gf2tvdw0s3jn54khce6mua7l'.index(letter):05b}" for letter in identity.split("1", 1)[1][:-6].lower())
+print(identity, bytes(int(bits[index:index + 8], 2) for index in range(0, 256, 8)).hex())

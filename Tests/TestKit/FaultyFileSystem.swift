@@ -57,7 +57,9 @@ private final class FaultyFile: OpenFile {
         self.counter = counter
     }
     var path: String { base.path }
-    func read(at offset: Int, into buffer: inout [UInt8]) throws(VaultError) -> Int { try base.read(at: offset, into: &buffer) }
+    func read(at offset: Int, into buffer: inout [UInt8]) throws(VaultError) -> Int {
+        try base.read(at: offset, into: &buffer)
+    }
     func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int) throws(VaultError) {
         try counter.step("pwrite", path)
         try base.write(bytes, range, at: offset)

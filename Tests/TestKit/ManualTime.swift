@@ -5,7 +5,9 @@ import Synchronization
 public final class ManualTime: TimeSource {
     private let state: Mutex<(wall: WallTime, monotonic: MonotonicTime)>
 
-    public init(wall: WallTime = WallTime(seconds: 1_764_000_000), monotonic: MonotonicTime = MonotonicTime(microseconds: 0)) {
+    public init(
+        wall: WallTime = WallTime(seconds: 1_764_000_000), monotonic: MonotonicTime = MonotonicTime(microseconds: 0)
+    ) {
         state = Mutex((wall, monotonic))
     }
     public func wallNow() -> WallTime { state.withLock { $0.wall } }

@@ -1,21 +1,19 @@
 import Core
 import Foundation
+import TestKit
 import Testing
 
 @testable import Vault
 
-enum AgeVectors {
-    static let folder = "../shared/vectors/age"
-    static let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
-    /// age's post-quantum recipients are not supported.
-    static let unsupported = names.filter { $0.contains("hybrid") }
-}
+private let vectorFolder = "../shared/vectors/age"
+private let vectorNames = ((try? FileManager.default.contentsOfDirectory(atPath: vectorFolder)) ?? []).sorted()
 
 /// The CCTV vectors of age: every file gives the expected class of result. Absent, the suite is skipped.
-@Suite(.enabled(if: !AgeVectors.names.isEmpty, "../shared/vectors/age is not there")) struct AgeVectorTests {
-    @Test(arguments: AgeVectors.names.filter { !$0.contains("hybrid") })
+@Suite(.enabled(if: !vectorNames.isEmpty, "../shared/vectors/age is not there")) struct AgeVectorTests {
+    /// age's post-quantum recipients are not supported: those vectors are left out.
+    @Test(arguments: vectorNames.filter { !$0.contains("hybrid") })
     func `a vector gives the expected class`(name: String) throws {
-        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: AgeVectors.folder + "/" + name)))
+        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: vectorFolder + "/" + name)))
         let gap = try #require(bytes.indices.first { bytes[$0...].starts(with: [10, 10]) })
         var fields: [String: [String]] = [:]
         for line in String(decoding: bytes[..<gap], as: UTF8.self).split(separator: "\n") {
@@ -31,7 +29,9 @@ enum AgeVectors {
         do throws(VaultError) {
             if fields["armored"] != nil { file = try AgeArmor.decode(file) }
             try AgeFile.open(file) { (header) throws(VaultError) in
-                if let passphrase, identities.isEmpty || header.stanzas.contains(where: { $0.arguments.first == "scrypt" }) {
+                if let passphrase,
+                    identities.isEmpty || header.stanzas.contains(where: { $0.arguments.first == "scrypt" })
+                {
                     return try AgeWrapping.unwrap(header, passphrase: passphrase)
                 }
                 return try AgeWrapping.unwrap(header, identities: identities)
@@ -50,30 +50,12 @@ enum AgeVectors {
                 }
         }
         #expect(result == fields["expect"]?.first)
-        // A vector that fails names what a reader may have released by then; ours looks at the length first and releases
-        // less, never other bytes.
-        if result == "success", let payload = fields["payload"]?.first { #expect(Hex.encode(digest.finish()) == payload) }
+        if let payload = fields["payload"]?.first { #expect(Hex.encode(digest.finish()) == payload) }
     }
 
     static func inflate(_ bytes: [UInt8]) throws -> [UInt8] {
-        try run(
-            "python3", ["-c", "import sys,zlib; sys.stdout.buffer.write(zlib.decompress(sys.stdin.buffer.read()))"], bytes)
+        try outputOfProgram(
+            "python3", ["-c", "import sys,zlib; sys.stdout.buffer.write(zlib.decompress(sys.stdin.buffer.read()))"],
+            bytes)
     }
-}
-
-/// A program's output for an input.
-func run(_ program: String, _ arguments: [String], _ input: [UInt8] = []) throws -> [UInt8] {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = [program] + arguments
-    let (standardInput, output) = (Pipe(), Pipe())
-    process.standardInput = standardInput
-    process.standardOutput = output
-    process.standardError = FileHandle.nullDevice
-    try process.run()
-    try standardInput.fileHandleForWriting.write(contentsOf: Data(input))
-    try standardInput.fileHandleForWriting.close()
-    let data = output.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return Array(data)
 }

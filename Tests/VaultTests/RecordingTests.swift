@@ -7,7 +7,9 @@ import Vault
 @Suite struct RecordingTests {
     static let camera = CameraID.random()
 
-    static func record(_ vault: Vault, _ bytes: [UInt8], at start: WallTime, camera: CameraID = camera) async throws -> ClipRecord {
+    static func record(_ vault: Vault, _ bytes: [UInt8], at start: WallTime, camera: CameraID = camera) async throws
+        -> ClipRecord
+    {
         let writer = try await vault.beginClip(camera: camera, run: .random(), start: start)
         for offset in stride(from: 0, to: bytes.count, by: 30_000) {
             try await writer.append(Array(bytes[offset..<min(offset + 30_000, bytes.count)]))

@@ -17,7 +17,8 @@ import Testing
             for index in 0..<270 {
                 group.addTask {
                     let from = start + Int64(index) * 1000
-                    try? await vault.recordGap(camera: RecordingTests.camera, range: TimeRange(from, from + 500), reason: .paused)
+                    try? await vault.recordGap(
+                        camera: RecordingTests.camera, range: TimeRange(from, from + 500), reason: .paused)
                 }
             }
         }
@@ -77,7 +78,11 @@ import Testing
         try temporary.folder.write(good, to: Layout("vault").object(other))
         let vault = try await temporary.open(.read)
         let found = try await vault.verify().findings.map { [$0.kind.rawValue, "\($0.subject)"] }
-        #expect(Set(found) == [["missing", "\(VerificationFinding.Subject.object(clip.object))"], ["extra", "\(VerificationFinding.Subject.object(other))"]])
+        #expect(
+            Set(found) == [
+                ["missing", "\(VerificationFinding.Subject.object(clip.object))"],
+                ["extra", "\(VerificationFinding.Subject.object(other))"],
+            ])
         await vault.close()
     }
 
@@ -109,7 +114,8 @@ import Testing
         try await TemporaryVault.unlock(vault)
         let text = try vault.epochIdentityText(clip.identity.epoch)
         try temporary.folder.write(Array(text.revealed().utf8), to: "identity")
-        let plain = try run("age", ["-d", "-i", temporary.folder.path + "/identity", Layout(temporary.path).object(clip.object)])
+        let plain = try outputOfProgram(
+            "age", ["-d", "-i", temporary.folder.path + "/identity", Layout(temporary.path).object(clip.object)])
         #expect(plain == patternBytes(70_000))
     }
 

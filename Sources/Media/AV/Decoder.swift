@@ -58,7 +58,9 @@ import CAV
             unsafe packet.pointee.pts = pts
             let code = unsafe avcodec_send_packet(context, packet)
             unsafe av_packet_unref(packet)
-            guard code >= 0 else { throw MediaError(.codecFailed, "A frame cannot be decoded: \(AVFailure.text(code)).") }
+            guard code >= 0 else {
+                throw MediaError(.codecFailed, "A frame cannot be decoded: \(AVFailure.text(code)).")
+            }
         }
         var pictures: [Picture] = []
         while unsafe avcodec_receive_frame(context, frame) >= 0 {
@@ -68,7 +70,8 @@ import CAV
             if let plane = unsafe frame.pointee.data.0 {
                 for row in 0..<height {
                     unsafe luma.append(
-                        contentsOf: UnsafeBufferPointer(start: plane + row * Int(frame.pointee.linesize.0), count: width))
+                        contentsOf: UnsafeBufferPointer(
+                            start: plane + row * Int(frame.pointee.linesize.0), count: width))
                 }
             }
             pictures.append(Picture(width: width, height: height, luma: luma, pts: unsafe frame.pointee.pts))

@@ -141,7 +141,11 @@ public final class InterruptFlag: Sendable {
 
     private func frame(_ bytes: [UInt8], _ packet: UnsafeMutablePointer<AVPacket>) -> Frame? {
         let units: [ArraySlice<UInt8>]
-        if let lengthSize { units = Array(NALUnits(bytes, lengthSize: lengthSize)) } else { units = AnnexB.split(bytes) }
+        if let lengthSize {
+            units = Array(NALUnits(bytes, lengthSize: lengthSize))
+        } else {
+            units = AnnexB.split(bytes)
+        }
         guard units.contains(where: { codec == .h264 ? H264NAL.isPicture($0) : H265NAL.isPicture($0) }) else {
             learn(units)
             return nil

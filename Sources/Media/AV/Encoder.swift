@@ -46,7 +46,8 @@ import CAV
 
     public init(_ settings: Settings) throws(MediaError) {
         _ = AVFailure.quiet
-        guard let codec = unsafe avcodec_find_encoder_by_name("libx264"), let made = unsafe avcodec_alloc_context3(codec)
+        guard let codec = unsafe avcodec_find_encoder_by_name("libx264"),
+            let made = unsafe avcodec_alloc_context3(codec)
         else {
             throw MediaError(.unsupported, "This FFmpeg has no libx264.", hint: "Install Debian's libavcodec.")
         }
@@ -68,7 +69,7 @@ import CAV
         unsafe av_dict_set(&options, "preset", "superfast", 0)
         if settings.bFrames == 0 { unsafe av_dict_set(&options, "tune", "zerolatency", 0) }
         unsafe av_dict_set(&options, "profile", settings.profile, 0)
-        unsafe av_dict_set(&options, "x264-params", "scenecut=0:open-gop=0:sliced-threads=0:b-pyramid=0:force-cfr=0", 0)
+        unsafe av_dict_set(&options, "x264-params", "scenecut=0:open-gop=0:sliced-threads=0:b-pyramid=0", 0)
         let code = unsafe avcodec_open2(made, codec, &options)
         unsafe av_dict_free(&options)
         guard code >= 0 else {

@@ -127,7 +127,8 @@ public struct ClipReader: Sendable {
             }
             position = box.range.upperBound
         }
-        guard infos.allSatisfy({ range.contains($0.bytes.lowerBound) && $0.bytes.upperBound <= range.upperBound }) else {
+        guard infos.allSatisfy({ range.contains($0.bytes.lowerBound) && $0.bytes.upperBound <= range.upperBound })
+        else {
             throw Self.malformed("a sample outside its fragment")
         }
         return infos

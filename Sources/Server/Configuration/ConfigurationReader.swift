@@ -51,7 +51,9 @@ public struct ConfigurationReader {
             return nil
         }
         guard let mapping = root?.mapping else {
-            problems.append(ConfigurationProblem(line: root?.mark?.line ?? 0, message: "keys and values are wanted, as in `vault: ./vault`"))
+            problems.append(
+                ConfigurationProblem(
+                    line: root?.mark?.line ?? 0, message: "keys and values are wanted, as in `vault: ./vault`"))
             return nil
         }
         var configuration = Configuration(vault: "")
@@ -80,7 +82,8 @@ public struct ConfigurationReader {
             }
         }
         if !seen.contains("vault") {
-            problems.append(ConfigurationProblem(line: 0, message: "`vault` is missing: the folder that keeps the footage"))
+            problems.append(
+                ConfigurationProblem(line: 0, message: "`vault` is missing: the folder that keeps the footage"))
         }
         return configuration
     }
@@ -167,7 +170,9 @@ public struct ConfigurationReader {
 
     private mutating func cameras(_ node: Node, _ folder: String) -> [Configuration.Camera] {
         guard let mapping = node.mapping else {
-            add(node, "`cameras` wants one entry a camera, as in `living-room: { name: Living room, source: \"rtsp://…\" }`")
+            add(
+                node,
+                "`cameras` wants one entry a camera, as in `living-room: { name: Living room, source: \"rtsp://…\" }`")
             return []
         }
         var cameras: [Configuration.Camera] = []
@@ -206,7 +211,8 @@ public struct ConfigurationReader {
     }
 
     private func absolute(_ path: String, _ folder: String) -> String {
-        path.hasPrefix("/") ? path : URL(fileURLWithPath: path, relativeTo: URL(fileURLWithPath: folder)).standardizedFileURL.path
+        path.hasPrefix("/")
+            ? path : URL(fileURLWithPath: path, relativeTo: URL(fileURLWithPath: folder)).standardizedFileURL.path
     }
 
     /// What was probably meant: a known key at most two edits away.

@@ -34,7 +34,9 @@ final class Accounts: Sendable {
     func retryAfter(address: String) -> Int? {
         let now = time.monotonicNow()
         return state.withLock { state in
-            if let global = state.globalFailures, now - global.windowStart < 60_000_000, global.count >= Self.globalLimit {
+            if let global = state.globalFailures, now - global.windowStart < 60_000_000,
+                global.count >= Self.globalLimit
+            {
                 return 60
             }
             guard let failure = state.failures[address], failure.count >= Self.freeAttempts else { return nil }

@@ -39,7 +39,7 @@ struct OriginGuard: RouterMiddleware {
                 return .problem(.forbidden, "foreign-origin", "Requests from other web pages are refused.")
             }
         }
-        if let site = request.headers[HTTPField.Name("Sec-Fetch-Site")!], site != "same-origin", site != "none",
+        if let site = request.headers.value("Sec-Fetch-Site"), site != "same-origin", site != "none",
             request.uri.path.hasPrefix("/api/")
         {
             return .problem(.forbidden, "foreign-origin", "Requests from other web pages are refused.")
@@ -72,9 +72,9 @@ struct SecurityHeaders: RouterMiddleware {
         var response = try await next(request, context)
         response.headers[.contentSecurityPolicy] = Self.policy
         response.headers[.xContentTypeOptions] = "nosniff"
-        response.headers[HTTPField.Name("Referrer-Policy")!] = "no-referrer"
-        response.headers[HTTPField.Name("Cross-Origin-Opener-Policy")!] = "same-origin"
-        response.headers[HTTPField.Name("Cross-Origin-Resource-Policy")!] = "same-origin"
+        response.headers.set("Referrer-Policy", "no-referrer")
+        response.headers.set("Cross-Origin-Opener-Policy", "same-origin")
+        response.headers.set("Cross-Origin-Resource-Policy", "same-origin")
         if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
         return response
     }
@@ -101,7 +101,9 @@ struct SessionGuard: RouterMiddleware {
 
 extension Response {
     /// RFC 9457 problem details.
-    static func problem(_ status: HTTPResponse.Status, _ code: String, _ detail: String, hint: String? = nil) -> Response {
+    static func problem(_ status: HTTPResponse.Status, _ code: String, _ detail: String, hint: String? = nil)
+        -> Response
+    {
         struct Body: Encodable {
             var code: String
             var detail: String
@@ -116,5 +118,13 @@ extension Response {
         var body = ByteBuffer()
         if let bytes = try? JSONBytes.encode(value) { body.writeBytes(bytes) }
         return Response(status: status, headers: [.contentType: type], body: ResponseBody(byteBuffer: body))
+    }
+}
+
+extension HTTPFields {
+    /// A field without a name of its own in swift-http-types.
+    func value(_ name: String) -> String? { HTTPField.Name(name).flatMap { self[$0] } }
+    mutating func set(_ name: String, _ value: String) {
+        if let name = HTTPField.Name(name) { self[name] = value }
     }
 }

@@ -120,7 +120,7 @@ struct Routes: Sendable {
         let passphrase = SecretBytes(&bytes)
         do {
             try await recorder.unlock(passphrase: passphrase)
-        } catch where error.code == .wrongPassphrase {
+        } catch  where error.code == .wrongPassphrase {
             recorder.accounts.failed(address: context.caller)
             return .problem(.unauthorized, "wrong-passphrase", "That is not the vault's passphrase.")
         } catch {
@@ -231,13 +231,13 @@ struct Routes: Sendable {
         if let camera, !recorder.recording.knows(camera) { return .noCamera }
         do {
             let session = try await recorder.media.openSession(offer: offer, live: camera, account: token)
+            var headers: HTTPFields = [
+                .contentType: "application/sdp", .location: "/api/v1/sessions/\(session.id)",
+                .eTag: "\"\(session.id)\"",
+            ]
+            headers.set("Sudocam-Video", session.hasVideo ? "h264" : "none")
             return Response(
-                status: .created,
-                headers: [
-                    .contentType: "application/sdp", .location: "/api/v1/sessions/\(session.id)",
-                    .eTag: "\"\(session.id)\"",
-                    HTTPField.Name("Sudocam-Video")!: session.hasVideo ? "h264" : "none",
-                ],
+                status: .created, headers: headers,
                 body: ResponseBody(byteBuffer: ByteBuffer(string: session.answer)))
         } catch {
             return .problem(.badRequest, error.code.rawValue, error.description, hint: error.hint)
@@ -249,7 +249,9 @@ struct Routes: Sendable {
         guard let id = context.parameters.get("session").flatMap(UUID.init(_:)) else { return Response.noSession }
         let fragment = String(buffer: try await request.body.collect(upTo: 64 << 10))
         do {
-            guard let answer = try await recorder.media.addCandidates(fragment, to: id) else { return Response.noSession }
+            guard let answer = try await recorder.media.addCandidates(fragment, to: id) else {
+                return Response.noSession
+            }
             return answer.isEmpty
                 ? Response(status: .noContent)
                 : Response(

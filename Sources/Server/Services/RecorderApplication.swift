@@ -55,7 +55,9 @@ public struct RecorderApplication: Sendable {
         try await media.bind()
 
         let listen = configuration.listen
-        let tls = try listen.isLoopback && configuration.tls == nil ? nil : PageCertificate(configuration, now: time.wallNow())
+        let tls =
+            try listen.isLoopback && configuration.tls == nil
+            ? nil : PageCertificate(configuration, now: time.wallNow())
         let routes = Routes(recorder: services, isSecure: tls != nil, hostNames: hostNames)
         try Self.checkPort(listen)
         let url = "\(tls == nil ? "http" : "https")://\(listen.host.contains(":") ? "[\(listen.host)]" : listen.host):"
@@ -106,7 +108,9 @@ public struct RecorderApplication: Sendable {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(family)
         address.sin_port = in_port_t(UInt16(listen.port).bigEndian)
-        guard inet_pton(family, listen.host == "localhost" ? "127.0.0.1" : listen.host, &address.sin_addr) == 1 else { return }
+        guard inet_pton(family, listen.host == "localhost" ? "127.0.0.1" : listen.host, &address.sin_addr) == 1 else {
+            return
+        }
         let result = withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 Glibc.bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
@@ -186,7 +190,9 @@ struct PageCertificate {
                 }
             }
             let chain = try NIOSSLCertificate.fromPEMFile(certificatePath)
-            guard let leaf = chain.first else { throw ServerError(.certificate, "\(certificatePath) holds no certificate.") }
+            guard let leaf = chain.first else {
+                throw ServerError(.certificate, "\(certificatePath) holds no certificate.")
+            }
             configuration = .makeServerConfiguration(
                 certificateChain: chain.map { .certificate($0) },
                 privateKey: .privateKey(try NIOSSLPrivateKey(file: keyPath, format: .pem)))
@@ -211,8 +217,9 @@ struct PageCertificate {
     }
 
     private static func write(_ text: String, to path: String) throws {
-        guard FileManager.default.createFile(
-            atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
+        guard
+            FileManager.default.createFile(
+                atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
         else { throw ServerError(.certificate, "\(path) cannot be written.") }
     }
 }

@@ -31,7 +31,8 @@ struct ControlSocket: Service {
             umask(previous)
         } catch {
             umask(previous)
-            logger.warning("the command line cannot reach this recorder", metadata: ["path": "\(path)", "error": "\(error)"])
+            logger.warning(
+                "the command line cannot reach this recorder", metadata: ["path": "\(path)", "error": "\(error)"])
             try? await gracefulShutdown()
             return
         }
@@ -84,7 +85,8 @@ struct ControlSocket: Service {
             var passphrase = Array(bytes[(end + 1)..<second])
             for index in bytes.indices { bytes[index] = 0 }
             if let seconds = recorder.accounts.retryAfter(address: "control") {
-                return Reply(ok: false, code: "too-many-attempts", message: "Too many wrong passphrases; wait \(seconds) s.")
+                return Reply(
+                    ok: false, code: "too-many-attempts", message: "Too many wrong passphrases; wait \(seconds) s.")
             }
             do {
                 try await recorder.unlock(passphrase: SecretBytes(&passphrase))

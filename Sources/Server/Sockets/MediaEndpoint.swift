@@ -63,7 +63,9 @@ final class MediaEndpoint: Service {
             }
             var found: [NIOCore.SocketAddress] = []
             for device in try System.enumerateDevices() {
-                let isBridge = ["docker", "veth", "br-", "virbr", "cni", "podman"].contains { device.name.hasPrefix($0) }
+                let isBridge = ["docker", "veth", "br-", "virbr", "cni", "podman"].contains {
+                    device.name.hasPrefix($0)
+                }
                 guard !isBridge, var address = device.address, let text = address.ipAddress else { continue }
                 // Link-local addresses need a scope that no candidate can carry.
                 guard !text.lowercased().hasPrefix("fe80"), !text.hasPrefix("169.254.") else { continue }
@@ -134,7 +136,8 @@ final class MediaEndpoint: Service {
 
     // MARK: Sessions
 
-    func openSession(offer: String, live camera: CameraID?, account: String) async throws(ServerError) -> OpenedSession {
+    func openSession(offer: String, live camera: CameraID?, account: String) async throws(ServerError) -> OpenedSession
+    {
         let id = UUID.random()
         let table = table
         let (vault, live, time, logger) = (vault, live, time, logger)

@@ -61,7 +61,9 @@ final class PeerTable {
 
     func receive(_ envelope: AddressedEnvelope<ByteBuffer>, at local: NIOCore.SocketAddress) {
         counts.datagramsIn += 1
-        guard let from = WebRTC.SocketAddress(envelope.remoteAddress), let to = WebRTC.SocketAddress(local) else { return }
+        guard let from = WebRTC.SocketAddress(envelope.remoteAddress), let to = WebRTC.SocketAddress(local) else {
+            return
+        }
         let datagram = Datagram(
             bytes: Array(envelope.data.readableBytesView), local: to, remote: from)
         guard let id = demultiplexer.peer(for: datagram), let entry = entries[id] else {
@@ -261,7 +263,9 @@ extension WebRTC.SocketAddress {
 
 extension NIOCore.SocketAddress {
     init?(_ address: WebRTC.SocketAddress) {
-        guard let made = try? NIOCore.SocketAddress(ipAddress: address.host, port: Int(address.port)) else { return nil }
+        guard let made = try? NIOCore.SocketAddress(ipAddress: address.host, port: Int(address.port)) else {
+            return nil
+        }
         self = made
     }
 }

@@ -109,7 +109,8 @@ enum AgeCrypto {
     static func opens(_ buffer: [UInt8], count: Int, key: SecretBytes, nonce: [UInt8]) throws(VaultError) -> Bool {
         guard count >= tagSize, count <= buffer.count, key.count == 32, nonce.count == 12 else { return false }
         return try unsafe key.withPointer { (key) throws(VaultError) in
-            unsafe crypto_aead_chacha20poly1305_ietf_decrypt(nil, nil, nil, buffer, UInt64(count), nil, 0, nonce, key) == 0
+            unsafe crypto_aead_chacha20poly1305_ietf_decrypt(nil, nil, nil, buffer, UInt64(count), nil, 0, nonce, key)
+                == 0
         }
     }
 }

@@ -44,7 +44,8 @@ struct AgePayload: Sendable, Hashable {
 
 /// Small age files as a whole: keys. Clips go through `ClipWriter` and `ObjectReader`.
 enum AgeFile {
-    static func seal(_ plaintext: SecretBytes, stanzas: (SecretBytes) throws(VaultError) -> [AgeStanza]) throws(VaultError)
+    static func seal(_ plaintext: SecretBytes, stanzas: (SecretBytes) throws(VaultError) -> [AgeStanza])
+        throws(VaultError)
         -> [UInt8]
     {
         guard plaintext.count <= AgePayload.chunkSize else {
@@ -79,13 +80,17 @@ enum AgeFile {
             let isLast = index == payload.chunkCount - 1
             var buffer = Array(file[payload.sealedRange(index)])
             defer { wipeBytes(&buffer) }
-            guard try AgeCrypto.open(&buffer, count: buffer.count, key: key, nonce: AgePayload.nonce(index, isLast: isLast))
+            guard
+                try AgeCrypto.open(
+                    &buffer, count: buffer.count, key: key, nonce: AgePayload.nonce(index, isLast: isLast))
             else {
-                // A whole last chunk may have been followed by more: it is good, and the file is cut off behind it.
+                // A whole chunk under the other mark is good in itself: the file is cut off behind it, or goes on where
+                // it should end. As age does, it comes out before the error.
                 var again = Array(file[payload.sealedRange(index)])
                 defer { wipeBytes(&again) }
-                if isLast, again.count == AgePayload.sealedChunkSize,
-                    try AgeCrypto.open(&again, count: again.count, key: key, nonce: AgePayload.nonce(index, isLast: false))
+                if again.count == AgePayload.sealedChunkSize,
+                    try AgeCrypto.open(
+                        &again, count: again.count, key: key, nonce: AgePayload.nonce(index, isLast: !isLast))
                 {
                     chunk(again.dropLast(AgeCrypto.tagSize))
                 }

@@ -70,7 +70,9 @@ enum AgeWrapping {
     }
 
     private static func checkScryptStandsAlone(_ header: AgeHeader) throws(VaultError) {
-        guard header.stanzas.count > 1, header.stanzas.contains(where: { $0.arguments.first == "scrypt" }) else { return }
+        guard header.stanzas.count > 1, header.stanzas.contains(where: { $0.arguments.first == "scrypt" }) else {
+            return
+        }
         throw VaultError(.headerFailure, "A scrypt stanza must be the only one.")
     }
 

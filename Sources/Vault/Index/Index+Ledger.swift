@@ -47,7 +47,8 @@ extension Index {
         case .clip(let clip):
             let identity = clip.identity
             let duration = clip.end - identity.start
-            let isPlausible = (0...plausibleDuration).contains(duration)
+            let isPlausible =
+                (0...plausibleDuration).contains(duration)
                 && (0..<plausibleEnd).contains(identity.start.microseconds)
             try db.cachedStatement(
                 sql: """
@@ -64,7 +65,8 @@ extension Index {
             try db.cachedStatement(
                 sql: #"INSERT OR IGNORE INTO gap (camera, start, "end", reason, entry) VALUES (?, ?, ?, ?, ?)"#
             ).execute(arguments: [
-                gap.camera.blob, gap.range.start.microseconds, gap.range.end.microseconds, gap.reason.rawValue, position,
+                gap.camera.blob, gap.range.start.microseconds, gap.range.end.microseconds, gap.reason.rawValue,
+                position,
             ])
         case .epoch(let epoch):
             try db.cachedStatement(

@@ -10,7 +10,8 @@ extension Index {
             throw VaultError(.index, "The index holds a malformed object name.")
         }
         let identity = ClipIdentity(
-            vault: vault, camera: try CameraID(blob: row[1]), epoch: try EpochID(blob: row[2]), run: try RunID(blob: row[3]),
+            vault: vault, camera: try CameraID(blob: row[1]), epoch: try EpochID(blob: row[2]),
+            run: try RunID(blob: row[3]),
             sequence: UInt64(clamping: row[4] as Int64), start: WallTime(microseconds: row[5]))
         return ClipRecord(
             object: object, identity: identity, end: WallTime(microseconds: row[6]), byteCount: row[7],
@@ -22,7 +23,8 @@ extension Index {
         try await one(
             #"start <= ? AND start > ? AND "end" > ? ORDER BY start DESC LIMIT 1"#,
             [
-                time.microseconds, time.microseconds.subtractingSaturating(Self.plausibleDuration + 1), time.microseconds,
+                time.microseconds, time.microseconds.subtractingSaturating(Self.plausibleDuration + 1),
+                time.microseconds,
             ], camera, vault)
     }
     /// The first clip that starts later than `time`.
@@ -59,7 +61,8 @@ extension Index {
                 statement,
                 arguments: [
                     camera.blob, range.end.microseconds,
-                    range.start.microseconds.subtractingSaturating(Self.plausibleDuration + 1), range.start.microseconds,
+                    range.start.microseconds.subtractingSaturating(Self.plausibleDuration + 1),
+                    range.start.microseconds,
                     max(0, limit),
                 ]
             ).map { try Self.record($0, vault) }
@@ -70,7 +73,8 @@ extension Index {
         try await reading { db in
             try Row.fetchAll(
                 db,
-                sql: #"SELECT start, "end", reason FROM gap WHERE camera = ? AND start < ? AND "end" > ? ORDER BY start"#,
+                sql:
+                    #"SELECT start, "end", reason FROM gap WHERE camera = ? AND start < ? AND "end" > ? ORDER BY start"#,
                 arguments: [camera.blob, range.end.microseconds, range.start.microseconds]
             ).map { row in
                 GapRecord(
@@ -146,7 +150,8 @@ extension Index {
             try database.read { db in
                 UInt64(
                     clamping: try Int64.fetchOne(
-                        db, sql: "SELECT seq FROM clip WHERE camera = ? ORDER BY seq DESC LIMIT 1", arguments: [camera.blob])
+                        db, sql: "SELECT seq FROM clip WHERE camera = ? ORDER BY seq DESC LIMIT 1",
+                        arguments: [camera.blob])
                         ?? 0)
             }
         }
@@ -157,10 +162,13 @@ extension Index {
         try Self.wrapping {
             try database.read { db in
                 try Row.fetchOne(
-                    db, sql: "SELECT epoch, recipient, file FROM epoch WHERE camera = ? AND day = ? AND shredded = 0 LIMIT 1",
+                    db,
+                    sql:
+                        "SELECT epoch, recipient, file FROM epoch WHERE camera = ? AND day = ? AND shredded = 0 LIMIT 1",
                     arguments: [camera.blob, day]
                 ).map { row in
-                    guard let recipient = AgeRecipient(row[1] as String), let file = ObjectID(digest: Array(row[2] as Data))
+                    guard let recipient = AgeRecipient(row[1] as String),
+                        let file = ObjectID(digest: Array(row[2] as Data))
                     else { throw VaultError(.index, "The index holds a malformed epoch.") }
                     return EpochRecord(
                         epoch: try EpochID(blob: row[0]), camera: camera, day: day, recipient: recipient, file: file)

@@ -108,7 +108,9 @@ final class Index: Sendable {
 extension Identifier {
     var blob: Data { Data(uuid.bytes) }
     init(blob: Data) throws(VaultError) {
-        guard let uuid = Core.UUID(bytes: blob) else { throw VaultError(.index, "The index holds a malformed identifier.") }
+        guard let uuid = Core.UUID(bytes: blob) else {
+            throw VaultError(.index, "The index holds a malformed identifier.")
+        }
         self.init(uuid)
     }
 }

@@ -22,7 +22,9 @@ struct Checkpoint: Sendable, Hashable {
     /// Reads and verifies; any other spelling of the same note is refused too. Errors: `.damaged`.
     init(verifying note: [UInt8], vault: VaultID, key: LedgerVerifier) throws(VaultError) {
         func fail(_ what: String) -> VaultError { VaultError(.damaged, "The ledger's checkpoint \(what).") }
-        let lines = note.split(separator: 10, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
+        let lines = note.split(separator: 10, omittingEmptySubsequences: false).map {
+            String(decoding: $0, as: UTF8.self)
+        }
         guard lines.count == 6, let count = Int(lines[1]), count >= 0,
             let root = Base64.decode(Array(lines[2].utf8), padded: true), root.count == MerkleTree.hashSize,
             let encoded = lines[4].split(separator: " ").last,

@@ -43,23 +43,28 @@ final class Committer: Sendable {
         let ticket = Ticket(entries)
         waiting.withLock { $0.append(ticket) }
         state.withLock { state in
-            if ticket.result.withLock({ $0 != nil }) { return }
-            let tickets = waiting.withLock { waiting in
-                var count = 0
-                var entries = 0
-                while count < waiting.count, count == 0 || entries + waiting[count].entries.count <= Self.batchLimit {
-                    entries += waiting[count].entries.count
-                    count += 1
-                }
-                defer { waiting.removeFirst(count) }
-                return Array(waiting.prefix(count))
+            // Tickets are taken in order: those ahead of this one first, if they fill a batch.
+            while ticket.result.withLock({ $0 == nil }) {
+                let tickets = takeBatch()
+                let result = write(tickets.flatMap(\.entries), &state)
+                for ticket in tickets { ticket.result.withLock { $0 = result } }
             }
-            let result = write(tickets.flatMap(\.entries), &state)
-            for ticket in tickets { ticket.result.withLock { $0 = result } }
         }
-        // Tickets are taken in order, so one beyond the batch's limit is served by its own turn.
-        if let result = ticket.result.withLock({ $0 }) { return try result.get() }
-        throw VaultError(.io, "The ledger is overloaded.", hint: "Try again.")
+        try ticket.result.withLock { $0 }?.get()
+    }
+
+    /// The longest waiting tickets, at least one, up to `batchLimit` entries.
+    private func takeBatch() -> [Ticket] {
+        waiting.withLock { waiting in
+            var count = 0
+            var entries = 0
+            while count < waiting.count, count == 0 || entries + waiting[count].entries.count <= Self.batchLimit {
+                entries += waiting[count].entries.count
+                count += 1
+            }
+            defer { waiting.removeFirst(count) }
+            return Array(waiting.prefix(count))
+        }
     }
 
     private func write(_ entries: [LedgerEntry], _ state: inout State) -> Result<Void, VaultError> {

@@ -147,7 +147,9 @@ struct LedgerEntry: Sendable, Hashable {
             guard let software = text("software"), let vaultFile = object("vaultFile") else { return nil }
             return .open(software: software, vaultFile: vaultFile)
         case "delete":
-            guard let object = object("object"), let rule = text("rule"), let policy = text("policy") else { return nil }
+            guard let object = object("object"), let rule = text("rule"), let policy = text("policy") else {
+                return nil
+            }
             return .delete(object, rule: rule, policy: policy)
         case "shred":
             guard let epoch = identifier("epoch", as: EpochName.self), let rule = text("rule") else { return nil }

@@ -20,7 +20,8 @@ enum ClipStanza {
             fields[argument[..<equals]] = String(argument[argument.index(after: equals)...])
         }
         guard fields["v"] == "1", let vault = fields["vault"].flatMap({ VaultID($0) }),
-            let camera = fields["camera"].flatMap({ CameraID($0) }), let epoch = fields["epoch"].flatMap({ EpochID($0) }),
+            let camera = fields["camera"].flatMap({ CameraID($0) }),
+            let epoch = fields["epoch"].flatMap({ EpochID($0) }),
             let run = fields["run"].flatMap({ RunID($0) }), let sequence = fields["seq"].flatMap({ UInt64($0) }),
             let start = fields["start"].flatMap({ Int64($0) })
         else { return nil }

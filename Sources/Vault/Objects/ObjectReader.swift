@@ -109,7 +109,9 @@ final class ObjectReader: ByteSource, Wipeable {
                 &buffer, count: range.count, key: key, nonce: AgePayload.nonce(index, isLast: mark))
         }
         guard isOpen else {
-            throw VaultError(.payloadFailure, "Chunk \(index) (bytes \(range.lowerBound)..<\(range.upperBound)) of \(file.path) does not open.")
+            throw VaultError(
+                .payloadFailure,
+                "Chunk \(index) (bytes \(range.lowerBound)..<\(range.upperBound)) of \(file.path) does not open.")
         }
         state.cache.append((index, buffer))
         return buffer

@@ -105,7 +105,9 @@ private final class PosixFile: OpenFile {
         while done < buffer.count {
             let count = unsafe buffer.withUnsafeMutableBytes { buffer in
                 retrying {
-                    unsafe pread(descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done, off_t(offset + done))
+                    unsafe pread(
+                        descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done,
+                        off_t(offset + done))
                 }
             }
             guard count >= 0 else { throw failure("pread", path) }

@@ -35,7 +35,8 @@ struct Recovery {
                 alarms.append("open/\(name) could not be salvaged and is left as it is: \(error.reason)")
             }
         }
-        let known = Set(entries.compactMap { entry in if case .clip(let clip) = entry.body { clip.object } else { nil } })
+        let known = Set(
+            entries.compactMap { entry in if case .clip(let clip) = entry.body { clip.object } else { nil } })
         let since = isWhole ? Int64.min : try lastWrite() - Self.slack
         for shard in Layout.shards {
             guard let attributes = try files.attributes(layout.shard(shard)) else {
@@ -45,14 +46,17 @@ struct Recovery {
             }
             guard attributes.modified >= since else { continue }
             for name in try files.list(layout.shard(shard)) {
-                guard let object = ObjectID(name), !known.contains(object), try !index.knowsObject(object) else { continue }
+                guard let object = ObjectID(name), !known.contains(object), try !index.knowsObject(object) else {
+                    continue
+                }
                 if try wasDeleted(object) { continue }
                 do throws(VaultError) {
                     let clip = try adopt(layout.object(object), object, isSalvaged: false)
                     entries.append(LedgerEntry(at: now, .clip(clip)))
                     if isWhole { alarms.append("Object \(object) was not in the ledger and is adopted.") }
                 } catch {
-                    alarms.append("objects/\(shard)/\(name) is not in the ledger and cannot be adopted: \(error.reason)")
+                    alarms.append(
+                        "objects/\(shard)/\(name) is not in the ledger and cannot be adopted: \(error.reason)")
                 }
             }
         }
@@ -88,7 +92,8 @@ struct Recovery {
         try file.sync()
         let object = try sha256(file)
         let clip = try clip(
-            file, object, byteCount: payload + chunks * AgePayload.sealedChunkSize, modified: modified, isSalvaged: true)
+            file, object, byteCount: payload + chunks * AgePayload.sealedChunkSize, modified: modified, isSalvaged: true
+        )
         try Publishing.move(path, object, layout, files)
         return clip
     }

@@ -310,7 +310,8 @@ final class SealedPart: Wipeable {
 
 /// `memcpy` between arrays; ranges were checked by the caller and are checked again.
 func copyBytes(_ from: [UInt8], _ range: Range<Int>, into target: inout [UInt8], at offset: Int) {
-    guard range.lowerBound >= 0, range.upperBound <= from.count, offset >= 0, offset <= target.count - range.count else {
+    guard range.lowerBound >= 0, range.upperBound <= from.count, offset >= 0, offset <= target.count - range.count
+    else {
         return
     }
     unsafe target.withUnsafeMutableBytes { target in

@@ -80,7 +80,8 @@ struct LedgerVerification {
             let places = stored.indices.filter { stored[$0] != tile.hashes[$0] }
             findings.append(
                 VerificationFinding(
-                    .damaged, subject, "differs from the entries at hash \(places.map(String.init).joined(separator: ", "))"))
+                    .damaged, subject,
+                    "differs from the entries at hash \(places.map(String.init).joined(separator: ", "))"))
             guard tile.level == 0 else { return }
             for place in places {
                 let entry = tile.index * MerkleTree.tileWidth + place
@@ -93,7 +94,8 @@ struct LedgerVerification {
 
     /// The signature decides who lies: with the signed root matched the entries are right and a tile is damaged.
     private mutating func judge(
-        _ checkpoint: Checkpoint?, _ tree: MerkleTree, _ signedRoot: MerkleTree.Hash?, _ suspects: [(Range<Int>, String)],
+        _ checkpoint: Checkpoint?, _ tree: MerkleTree, _ signedRoot: MerkleTree.Hash?,
+        _ suspects: [(Range<Int>, String)],
         _ tileFindings: [VerificationFinding]
     ) {
         guard let checkpoint else {
@@ -135,7 +137,9 @@ struct LedgerVerification {
             if !(0...Index.plausibleDuration).contains(clip.end - clip.start)
                 || !(0..<Index.plausibleEnd).contains(clip.start.microseconds)
             {
-                add(.implausible, .object(clip.object), "runs from \(clip.start.microseconds) to \(clip.end.microseconds) µs")
+                add(
+                    .implausible, .object(clip.object),
+                    "runs from \(clip.start.microseconds) to \(clip.end.microseconds) µs")
             }
         case .epoch(let epoch): epochs[epoch.epoch] = epoch
         case .delete(let object, _, _):

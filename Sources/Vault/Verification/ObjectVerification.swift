@@ -78,7 +78,8 @@ struct ObjectVerification: Sendable {
             }
             isDamaged = digest.finish() != clip.object.digest
             if isDamaged {
-                findings.append(VerificationFinding(.damaged, subject, "its bytes do not have the digest that is its name"))
+                findings.append(
+                    VerificationFinding(.damaged, subject, "its bytes do not have the digest that is its name"))
             }
         }
         if !isDamaged {
@@ -103,7 +104,8 @@ struct ObjectVerification: Sendable {
                     var plain = try reader.readBlocking(at: chunk * AgePayload.chunkSize, count: AgePayload.chunkSize)
                     defer { wipeBytes(&plain) }
                     if chunk == 0, let innerIdentity = options.innerIdentity, innerIdentity(plain) != clip.identity {
-                        findings.append(VerificationFinding(.forged, subject, "the identity inside is another than outside"))
+                        findings.append(
+                            VerificationFinding(.forged, subject, "the identity inside is another than outside"))
                     }
                 } catch {
                     guard error.code == .payloadFailure else { throw error }

@@ -60,7 +60,9 @@ extension Vault {
             await withTaskGroup(of: Result<[ObjectVerification.Outcome], VaultError>.self) { group in
                 for _ in 0..<2 {
                     group.addTask {
-                        do throws(VaultError) { return .success(try await reads.run(work)) } catch { return .failure(error) }
+                        do throws(VaultError) { return .success(try await reads.run(work)) } catch {
+                            return .failure(error)
+                        }
                     }
                 }
                 return await group.reduce(into: []) { $0.append($1) }

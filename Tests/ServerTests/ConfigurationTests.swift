@@ -1,0 +1,100 @@
+import Core
+import TestKit
+import Testing
+
+@testable import Server
+
+@Suite struct ConfigurationTests {
+    @Test func `every error comes at once with its line`() {
+        let text = """
+            valt: ./x
+            listen: nowhere
+            clip-seconds: 1
+            media-port: many
+            cameras:
+              hall:
+                source: "http://x"
+              door:
+                nam: Door
+            """
+        guard case .failure(let failure) = ConfigurationReader.parse(text, folder: "/srv") else {
+            Issue.record("it was accepted")
+            return
+        }
+        let lines = failure.problems.map(\.line)
+        #expect(lines == [0, 1, 2, 3, 4, 7, 9, 9])
+        #expect(failure.problems[1].message.contains("`vault`?"))
+    }
+
+    @Test func `a whole file`() throws {
+        let text = """
+            vault: ./vault
+            listen: "[::1]:8000"
+            cameras:
+              hall: { name: Hall, source: "rtsp://u:p@192.0.2.7/s" }
+              test: { source: "test:" }
+            """
+        let configuration = try ConfigurationReader.parse(text, folder: "/srv").get()
+        #expect(configuration.vault == "/srv/vault")
+        #expect(configuration.listen == Configuration.Listen(host: "::1", port: 8000))
+        #expect(configuration.cameras.map(\.name) == ["Hall", "test"])
+    }
+
+    @Test(arguments: ["", "- a", "vault", "vault: [", "\u{0}", "cameras: {a: {source: 1}}", "vault: v\nvault: w"])
+    func `what is no configuration is refused`(text: String) {
+        guard case .failure = ConfigurationReader.parse(text, folder: "/") else {
+            Issue.record("it was accepted")
+            return
+        }
+    }
+
+    @Test func `S10: a camera keeps its UUID when its name changes`() {
+        let vault = VaultIDs.one
+        #expect(RecordingService.identity(of: "hall", in: vault) == RecordingService.identity(of: "hall", in: vault))
+        #expect(RecordingService.identity(of: "hall", in: vault) != RecordingService.identity(of: "door", in: vault))
+        #expect(
+            RecordingService.identity(of: "hall", in: vault) != RecordingService.identity(of: "hall", in: VaultIDs.two))
+    }
+}
+
+enum VaultIDs {
+    static let one = VaultID(UUID(high: 1, low: 2))
+    static let two = VaultID(UUID(high: 3, low: 4))
+}
+
+@Suite struct AccountsTests {
+    @Test func `wrong passphrases make an address wait, longer each time`() {
+        let time = ManualTime()
+        let accounts = Accounts(time: time, idleMinutes: 30)
+        for _ in 0..<5 {
+            #expect(accounts.retryAfter(address: "a") == nil)
+            accounts.failed(address: "a")
+        }
+        #expect(accounts.retryAfter(address: "a") == 1)
+        #expect(accounts.retryAfter(address: "b") == nil)
+        time.advance(microseconds: 1_000_000)
+        #expect(accounts.retryAfter(address: "a") == nil)
+        accounts.failed(address: "a")
+        #expect(accounts.retryAfter(address: "a") == 2)
+    }
+
+    @Test func `many addresses together are limited too`() {
+        let accounts = Accounts(time: ManualTime(), idleMinutes: 30)
+        for index in 0..<60 { accounts.failed(address: "\(index)") }
+        #expect(accounts.retryAfter(address: "new") == 60)
+    }
+
+    @Test func `a session ends when idle, and all end at once`() {
+        let time = ManualTime()
+        let accounts = Accounts(time: time, idleMinutes: 1)
+        let token = accounts.logIn(address: "a")
+        time.advance(microseconds: 50_000_000)
+        #expect(accounts.isValid(token))
+        time.advance(microseconds: 61_000_000)
+        #expect(!accounts.isValid(token))
+        let other = accounts.logIn(address: "a")
+        accounts.logOutAll()
+        #expect(!accounts.isValid(other))
+        #expect(!accounts.isValid(""))
+    }
+}
