@@ -69,7 +69,7 @@ class SudoApp extends HTMLElement {
         this.controls.addEventListener('command', event => this.#do(event.detail));
         this.band.addEventListener('scrub', event => this.#scrub(event.detail));
         this.band.addEventListener('release', event => this.#release(event.detail));
-        this.band.addEventListener('pick', event => this.#go(event.detail));
+        this.band.addEventListener('pick', event => this.#release(event.detail));
         this.band.addEventListener('moved', () => this.#timeline.load());
         this.days.addEventListener('day', event => this.#go(event.detail.first ?? event.detail.day));
         addEventListener('keydown', event => this.#key(event));
