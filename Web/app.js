@@ -3,7 +3,7 @@ import './band.js';
 import './controls.js';
 import './days.js';
 import './picture.js';
-import {BandModel, fullText, gapWords, shortText, spanText, SECOND} from './band-model.js';
+import {BandModel, clockText, fullText, gapWords, shortText, spanText, startOfDay, SECOND} from './band-model.js';
 import {commandFor} from './keys.js';
 import {Session, canPlayH264} from './session.js';
 import {TimelineLoader} from './timeline.js';
@@ -295,9 +295,12 @@ class SudoApp extends HTMLElement {
             button.onclick = () => this.#go(time);
             return button;
         };
-        const parts = [`${gapWords[reason] ?? reason}${from && to ? ` for ${spanText(to - from)}` : ''}`];
-        if (this.session && from) parts.push(edge(from - 1000, `← ${shortText(from)}`));
-        if (this.session && to) parts.push(edge(to, `${shortText(to)} →`));
+        const today = startOfDay(this.band.model.centre);
+        const when = time => startOfDay(time) === today ? clockText(time, true) : shortText(time);
+        const words = gapWords[reason] ?? reason;
+        const parts = [`${words.charAt(0).toUpperCase()}${words.slice(1)}${from && to ? ` for ${spanText(to - from)}` : ''}`];
+        if (this.session && from) parts.push(edge(from - 1000, `← ${when(from)}`));
+        if (this.session && to) parts.push(edge(to, `${when(to)} →`));
         this.#notice(...parts);
     }
 
