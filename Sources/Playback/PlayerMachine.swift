@@ -68,7 +68,7 @@ public struct PlayerMachine: Sendable {
         var purpose: Purpose
     }
 
-    /// Timestamps between the frames of a pre-roll burst: 5 ms measured better than 1 (`docs/reference/budgets.md`).
+    /// Timestamps between the frames of a pre-roll burst: 5 ms measured better than 1.
     static let burstStep: Int64 = 450
     static let refreshInterval: Int64 = 500_000
     /// Above this rate, and backwards, key frames only.

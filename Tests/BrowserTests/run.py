@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 
-from webdriver import chromium, free_port
+from webdriver import Firefox, chromium, free_port
 
 HERE = pathlib.Path(__file__).parent
 PASSPHRASE = "correct horse"
@@ -130,6 +130,7 @@ class Tests:
             self.http(recorder)
             browser = chromium()
             self.page(browser, recorder, first, gap_from)
+            self.check("Firefox without H.264 says so, and nothing hangs", lambda: self.firefox(recorder))
         finally:
             if browser:
                 browser.close()
@@ -195,6 +196,19 @@ class Tests:
         self.check("the session cookie is HttpOnly and SameSite=Strict, and ends with lock", cookie)
         self.check("senseless parameters get a clear 4xx", garbage)
         self.check("healthz and metrics", observed)
+
+    def firefox(self, recorder):
+        browser = Firefox()
+        try:
+            browser.open(recorder.url)
+            browser.wait("return document.querySelector('#passphrase')", 10)
+            browser.wait("return getComputedStyle(document.querySelector('#login')).display !== 'none'", 10)
+            browser.run(f"document.querySelector('#passphrase').value = '{PASSPHRASE}'; document.querySelector('#unlock').click();")
+            text = browser.wait("const place = document.querySelector('#unsupported'); return !place.hidden && place.textContent", 15)
+            assert "no H.264 for WebRTC" in text, text
+            assert browser.run("return document.querySelector('sudo-band canvas').width") > 100
+        finally:
+            browser.close()
 
     # The page
 

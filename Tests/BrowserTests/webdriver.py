@@ -3,9 +3,11 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -96,3 +98,77 @@ def chromium(dark=False, size=(1280, 800)):
     if dark:
         arguments.append("--force-dark-mode")
     return Browser(["chromedriver"], {"browserName": "chrome", "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": arguments}}, size)
+
+
+class Firefox:
+    """Debian's Firefox over its own Marionette protocol (length:JSON), since Debian has no geckodriver."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="sudocam-firefox-")
+        port = free_port()
+        with open(os.path.join(self.folder, "user.js"), "w") as preferences:
+            preferences.write(
+                f'user_pref("marionette.port", {port});\nuser_pref("media.autoplay.default", 0);\n'
+                'user_pref("app.update.enabled", false);\nuser_pref("datareporting.policy.dataSubmissionEnabled", false);\n'
+                'user_pref("browser.shell.checkDefaultBrowser", false);\nuser_pref("network.captive-portal-service.enabled", false);\n'
+                'user_pref("network.connectivity-service.enabled", false);\n')
+        self.process = subprocess.Popen(
+            ["firefox-esr", "--headless", "--marionette", "--no-remote", "--profile", self.folder],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        end = time.monotonic() + 40
+        while True:
+            try:
+                self.socket = socket.create_connection(("127.0.0.1", port), 5)
+                break
+            except OSError:
+                assert time.monotonic() < end, "Firefox does not start"
+                time.sleep(0.2)
+        self.socket.settimeout(60)
+        self.count = 0
+        self._read()
+        self._call("WebDriver:NewSession", {"capabilities": {"alwaysMatch": {"acceptInsecureCerts": True}}})
+
+    def _read(self):
+        length = b""
+        while not length.endswith(b":"):
+            byte = self.socket.recv(1)
+            assert byte, "Firefox went away"
+            length += byte
+        data = b""
+        while len(data) < int(length[:-1]):
+            data += self.socket.recv(65536)
+        return json.loads(data)
+
+    def _call(self, command, arguments):
+        self.count += 1
+        message = json.dumps([0, self.count, command, arguments]).encode()
+        self.socket.sendall(str(len(message)).encode() + b":" + message)
+        _, _, error, result = self._read()
+        assert not error, error
+        return result.get("value") if isinstance(result, dict) else result
+
+    def open(self, url):
+        self._call("WebDriver:Navigate", {"url": url})
+
+    def run(self, script, *arguments):
+        wrapped = (
+            "const done = arguments[arguments.length - 1]; const values = Array.from(arguments).slice(0, -1);"
+            f"(async (...args) => {{ {script} }})(...values).then(v => done({{ok: v}}), e => done({{error: String(e)}}));"
+        )
+        answer = self._call("WebDriver:ExecuteAsyncScript", {"script": wrapped, "args": list(arguments), "scriptTimeout": 30000, "newSandbox": False, "sandbox": None})
+        assert "error" not in answer, answer["error"]
+        return answer.get("ok")
+
+    wait = Browser.wait
+
+    def close(self):
+        try:
+            self._call("Marionette:Quit", {"flags": ["eForceQuit"]})
+        except (OSError, AssertionError):
+            pass
+        try:
+            os.killpg(self.process.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        self.process.wait(20)
+        shutil.rmtree(self.folder, ignore_errors=True)
