@@ -1,58 +1,58 @@
 // <sudo-app>: puts picture, controls and band together over one session; everything else is told by server-sent events.
 import './band.js';
+import './controls.js';
+import './days.js';
 import './picture.js';
-import {DAY, HOUR, MINUTE, SECOND, fullText, gapWords} from './band-model.js';
+import {BandModel, clockText, fullText, gapWords, shortText, spanText, startOfDay, SECOND} from './band-model.js';
+import {commandFor} from './keys.js';
 import {Session, canPlayH264} from './session.js';
+import {TimelineLoader} from './timeline.js';
 
-const RATES = [-8, -1, 1, 2, 4, 16];
+const UNSUPPORTED = 'This browser has no H.264 for WebRTC, so it cannot show the picture. Chromium, Chrome, Edge and Safari can; '
+    + 'in Firefox the OpenH264 plug-in must be installed and switched on. The time line and export work here.';
+/** Nearer than this to now, letting go of the band means live. */
+const LIVE_EDGE = 2 * SECOND;
 const template = document.createElement('template');
 template.innerHTML = `
 <header>
-  <strong>SudoCam</strong>
+  <h1>SudoCam</h1>
   <select id="camera" aria-label="Camera"></select>
-  <span id="trouble" role="status"></span>
-  <span class="space"></span>
-  <button id="lock" title="Lock: nobody sees footage until the passphrase is given">Lock</button>
-  <button id="live" title="Live (End)"><i></i>live</button>
+  <span id="status" role="status"></span>
+  <button id="lock" title="Lock: nobody sees footage until the passphrase is given" hidden>
+    <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M7 10V7a5 5 0 0 1 10 0v3h2v11H5V10zm2 0h6V7a3 3 0 0 0-6 0z"/></svg>Lock</button>
+  <button id="live" title="Live (End)"><i></i>Live</button>
 </header>
+<p id="trouble" role="status" hidden></p>
 <main>
   <sudo-picture></sudo-picture>
   <div id="notice" role="status" hidden></div>
   <div id="unsupported" role="alert" hidden></div>
   <form id="login" hidden>
-    <label for="passphrase">The vault is locked. Recording goes on.</label>
+    <label for="passphrase"><b>The recordings are sealed.</b> Cameras go on recording. The passphrase opens what they saw.</label>
     <input id="passphrase" type="password" autocomplete="current-password" placeholder="Passphrase" required>
     <button id="unlock">Unlock</button>
     <p id="login-error" role="alert"></p>
   </form>
 </main>
-<nav aria-label="Playback">
-  <button id="first" title="First recording (Home)">|◀</button>
-  <button id="back" title="One frame back (←)">◀︎▎</button>
-  <button id="play" title="Play or pause (space)">▶</button>
-  <button id="forward" title="One frame on (→)">▎▶</button>
-  <span id="rates" role="group" aria-label="Speed"></span>
-  <span class="space"></span>
-  <button id="mark" title="Mark a range ([ and ])">[ ]</button>
-  <button id="export" title="Save the marked range as MP4" disabled>⤓ export</button>
-  <button id="help" title="Keys (?)">?</button>
-</nav>
+<sudo-controls></sudo-controls>
 <sudo-band></sudo-band>
 <sudo-days></sudo-days>
-<dialog id="keys">
-  <h2>Keys</h2>
-  <dl><dt>space</dt><dd>play, pause</dd><dt>← →</dt><dd>one frame when paused, 10 s when playing</dd><dt>Shift + ← →</dt><dd>one minute</dd>
-  <dt>J K L</dt><dd>backward, pause, forward (again: faster)</dd><dt>[ ]</dt><dd>mark a range</dd><dt>Home End</dt><dd>first recording, live</dd><dt>1 … 9</dt><dd>camera</dd></dl>
-  <form method="dialog"><button>Close</button></form>
-</dialog>`;
+<sudo-help></sudo-help>`;
+
+/** The camera last looked at; private windows may refuse to remember. */
+const memory = {
+    get camera() { try { return localStorage.getItem('camera'); } catch { return null; } },
+    set camera(id) { try { localStorage.setItem('camera', id ?? ''); } catch { /* then the first camera it is */ } },
+};
 
 class SudoApp extends HTMLElement {
     /** @type {any} */ state = null;
     /** @type {Session | null} */ session = null;
-    camera = localStorage.getItem('camera');
+    camera = memory.camera;
     mode = 'idle';
     rate = 1;
-    #opening = false; #events = null; #timelineKey = ''; #timelineTimer = 0; #ready; #readyDone;
+    #opening = /** @type {Session | null} */ (null); #retry = 0; #failures = 0; #events = null;
+    #ready; #readyDone; #timeline; #before = /** @type {string | null} */ (null);
 
     connectedCallback() {
         this.#ready = new Promise(resolve => { this.#readyDone = resolve; });
@@ -60,32 +60,24 @@ class SudoApp extends HTMLElement {
         this.picture = this.querySelector('sudo-picture');
         this.band = this.querySelector('sudo-band');
         this.days = this.querySelector('sudo-days');
-        for (const rate of RATES) {
-            const button = document.createElement('button');
-            button.textContent = `${String(rate).replace('-', '−')}×`;
-            button.dataset.rate = String(rate);
-            button.onclick = () => this.play(rate);
-            this.$('rates').append(button);
-        }
+        this.controls = this.querySelector('sudo-controls');
+        this.help = this.querySelector('sudo-help');
         this.$('camera').onchange = event => this.choose(event.target.value);
         this.$('login').onsubmit = event => { event.preventDefault(); this.unlock(); };
         this.$('lock').onclick = () => this.lock();
         this.$('live').onclick = () => this.live();
-        this.$('play').onclick = () => this.mode === 'pause' || this.mode === 'idle' ? this.play(1) : this.pause();
-        this.$('back').onclick = () => this.step(-1);
-        this.$('forward').onclick = () => this.step(1);
-        this.$('first').onclick = () => this.first();
-        this.$('mark').onclick = () => this.mark();
-        this.$('export').onclick = () => this.export();
-        this.$('help').onclick = () => this.$('keys').showModal();
+        this.controls.addEventListener('command', event => this.#do(event.detail));
         this.band.addEventListener('scrub', event => this.#scrub(event.detail));
-        this.band.addEventListener('release', event => this.seek(this.camera, event.detail));
-        this.band.addEventListener('pick', event => this.seek(this.camera, event.detail, {then: this.mode === 'pause' ? 'pause' : 'play'}));
-        this.band.addEventListener('moved', () => this.#loadTimeline());
-        this.days.addEventListener('day', event => this.seek(this.camera, event.detail));
+        this.band.addEventListener('release', event => this.#release(event.detail));
+        this.band.addEventListener('pick', event => this.#release(event.detail));
+        this.band.addEventListener('moved', () => this.#timeline.load());
+        this.days.addEventListener('day', event => this.#go(event.detail.first ?? event.detail.day));
         addEventListener('keydown', event => this.#key(event));
+        this.#timeline = new TimelineLoader(() => ({...this.band.model, now: this.band.now}));
+        this.#timeline.onband = timeline => { this.band.timeline = timeline; this.band.draw(); };
+        this.#timeline.onmonth = month => { this.days.show(month, this.band.now); this.days.point(this.band.model.centre); };
         this.#listen();
-        setInterval(() => this.#loadTimeline(true), 10_000);
+        this.#showControls();
         this.#contract();
     }
 
@@ -95,14 +87,19 @@ class SudoApp extends HTMLElement {
 
     #listen() {
         this.#events?.close();
-        this.#events = new EventSource('/api/v1/events');
-        this.#events.addEventListener('state', event => this.#take(JSON.parse(event.data)));
-        this.#events.onerror = () => { this.$('trouble').textContent = 'The recorder does not answer; trying again.'; };
+        const events = this.#events = new EventSource('/api/v1/events');
+        events.addEventListener('state', event => this.#take(JSON.parse(event.data)));
+        events.onerror = () => {
+            this.#trouble(['The recorder does not answer; trying again.']);
+            // An answer that is no stream ends an EventSource for good.
+            if (events.readyState === EventSource.CLOSED) setTimeout(() => { if (this.#events === events) this.#listen(); }, 2000);
+        };
     }
 
     #take(state) {
         const wasIn = this.state?.loggedIn;
         this.state = state;
+        this.band.offset = state.now - Date.now() * 1000;
         const select = this.$('camera');
         const names = state.cameras.map((camera, index) => camera.name ?? `Camera ${index + 1}`);
         if (select.dataset.names !== names.join('\n')) {
@@ -111,238 +108,323 @@ class SudoApp extends HTMLElement {
         }
         if (!state.cameras.some(camera => camera.id === this.camera)) this.camera = state.cameras[0]?.id ?? null;
         if (this.camera) select.value = this.camera;
-        const ill = state.cameras.filter(camera => camera.state === 'offline' || camera.state === 'failing')
-            .map(camera => `${names[state.cameras.indexOf(camera)]} ${camera.state} since ${fullText(camera.since).slice(0, -11)}`);
-        this.$('trouble').textContent = [...state.alarms, ...ill].join(' · ');
+        this.#trouble([...state.alarms, ...state.cameras.filter(camera => camera.state === 'offline' || camera.state === 'failing')
+            .map(camera => `${names[state.cameras.indexOf(camera)]} is ${camera.state} since ${shortText(camera.since)}${camera.reason ? `: ${gapWords[camera.reason] ?? camera.reason}` : ''}`)]);
         this.$('login').hidden = state.loggedIn;
-        this.$('lock').hidden = !state.loggedIn;
+        this.$('lock').hidden = this.$('live').hidden = !state.loggedIn;
         this.toggleAttribute('locked', !state.loggedIn);
         if (!state.loggedIn) {
-            this.session?.close();
-            this.picture.clear();
+            this.#shut();
             if (wasIn !== false) this.$('passphrase').focus();
-        } else if (!this.session) this.#open();
-        this.#loadTimeline();
+        } else {
+            this.#open();
+        }
+        this.#showStatus();
+        this.#showControls();
+        this.#timeline.choose(this.camera);
         this.#readyDone();
     }
 
+    #trouble(lines) {
+        this.$('trouble').textContent = lines.join(' · ');
+        this.$('trouble').hidden = !lines.length;
+    }
+
+    get #present() { return this.state?.cameras.find(camera => camera.id === this.camera) ?? null; }
+
+    #showStatus() {
+        const camera = this.#present;
+        this.$('status').dataset.state = camera?.state ?? '';
+        this.$('status').textContent = camera ? camera.state : this.state ? 'no camera yet' : '';
+    }
+
+    #showControls() {
+        const {from, to} = this.band.marks;
+        this.controls.show({
+            mode: this.mode, rate: this.rate, canSeek: this.session !== null, marks: this.band.marks,
+            span: to === null ? '' : spanText(to - from),
+        });
+        this.$('live').setAttribute('aria-pressed', String(this.mode === 'live'));
+    }
+
     async unlock() {
-        const field = this.$('passphrase');
-        this.$('unlock').disabled = true;
+        const field = this.$('passphrase'), button = this.$('unlock');
+        let wait = 0;
+        button.disabled = true;
         this.$('login-error').textContent = '';
         try {
             const response = await fetch('/api/v1/unlock', {method: 'POST', headers: {'content-type': 'text/plain'}, body: field.value});
             if (response.ok) { field.value = ''; this.#listen(); return; }
-            this.$('login-error').textContent = (await response.json()).detail;
+            const problem = await response.json().catch(() => ({}));
+            this.$('login-error').textContent = problem.detail ?? `The recorder answered ${response.status}.`;
+            if (response.status === 429) wait = Math.min(600, Number(response.headers.get('retry-after')) || 0);
             field.select();
         } catch {
             this.$('login-error').textContent = 'The recorder does not answer.';
         } finally {
-            this.$('unlock').disabled = false;
+            if (wait) setTimeout(() => { button.disabled = false; }, wait * 1000); else button.disabled = false;
         }
     }
 
     async lock() {
-        this.session?.close();
-        this.picture.clear();
-        await fetch('/api/v1/lock', {method: 'POST'});
+        this.#shut();
+        await fetch('/api/v1/lock', {method: 'POST'}).catch(() => {});
         this.#listen();
     }
 
     // MARK: session
 
+    /** Closes the session and leaves nothing of the footage on the page. */
+    #shut() {
+        clearTimeout(this.#retry);
+        const sessions = [this.session, this.#opening];
+        this.session = this.#opening = null;
+        for (const session of sessions) session?.close();
+        this.picture.clear();
+        this.band.busy = false;
+        this.mode = 'idle';
+        this.$('notice').hidden = true;
+    }
+
     async #open() {
         if (this.#opening || this.session) return;
-        if (!canPlayH264()) {
-            this.$('unsupported').textContent = 'This browser has no H.264 for WebRTC, so it cannot show the picture. Chromium, Chrome, Edge and Safari can; in Firefox the OpenH264 plug-in must be installed and switched on. Export works here.';
-            this.$('unsupported').hidden = false;
-            return;
-        }
-        this.#opening = true;
-        const session = new Session(this.picture.video);
+        if (!canPlayH264()) return this.#unsupported(UNSUPPORTED);
+        clearTimeout(this.#retry);
+        const session = this.#opening = new Session(this.picture.video);
         session.onframe = () => this.#frame(session.shown);
         session.onmessage = message => this.#message(message);
+        // A lost connection does not take the picture away.
+        session.onclosing = () => { if (this.session === session) this.picture.hold(); };
         session.onclosed = () => {
             if (this.session !== session) return;
             this.session = null;
-            if (this.state?.loggedIn) setTimeout(() => this.#open(), 1000);
+            this.#showControls();
+            this.#again();
         };
         try {
             await session.open();
+            if (this.#opening !== session) return;
             this.session = session;
+            this.#failures = 0;
             this.$('notice').hidden = true;
-            if (this.camera) this.live();
+            if (!session.hasVideo) this.#unsupported(UNSUPPORTED);
+            else this.#resume();
         } catch (error) {
             session.close();
-            this.#notice(error?.detail ?? 'No connection to the recorder; trying again.');
-            setTimeout(() => this.#open(), 2000);
+            if (this.#opening !== session) return;
+            // 401: the log-in has run out, and the change stream does not know yet.
+            if (error?.code === 'not-logged-in') this.#listen();
+            this.#notice(error?.detail ?? error?.message ?? 'No connection to the recorder; trying again.');
+            this.#again();
         } finally {
-            this.#opening = false;
+            if (this.#opening === session) this.#opening = null;
+            this.#showControls();
         }
+    }
+
+    #again() {
+        clearTimeout(this.#retry);
+        this.#retry = setTimeout(() => { if (this.state?.loggedIn) this.#open(); }, Math.min(10_000, 500 * 2 ** this.#failures++));
+    }
+
+    /** A new session begins where the old one was. */
+    #resume() {
+        if (!this.camera) return;
+        if (this.mode === 'pause') this.seek(this.camera, this.band.model.centre);
+        else if (this.mode === 'play') this.seek(this.camera, this.band.model.centre, {then: 'play'});
+        else this.live();
+    }
+
+    #unsupported(text) {
+        this.$('unsupported').textContent = text;
+        this.$('unsupported').hidden = false;
     }
 
     #frame(shown) {
         this.picture.release();
         this.band.busy = false;
-        this.picture.stamp(shown.time, `${this.mode === 'live' ? 'live' : this.mode === 'pause' ? 'paused' : `${this.rate}×`} · ${shown.height}p`);
+        const what = this.mode === 'live' ? 'live' : this.mode === 'pause' ? 'paused' : `${String(this.rate).replace('-', '−')}×`;
+        this.picture.stamp(shown.time, `${what} · ${shown.height}p`);
         this.band.follow(shown.time);
-        if (Math.abs(this.band.model.centre - (this.band.timeline?.middle ?? 0)) > this.band.model.span / 3) this.#loadTimeline();
+        // What is being recorded right now need not wait for the next fetch.
+        const last = this.band.timeline?.recorded.at(-1);
+        if (this.mode === 'live' && last && shown.time > last[1] && shown.time - last[1] < 30 * SECOND) last[1] = shown.time;
+        this.days.point(shown.time);
+        this.#timeline.load();
     }
 
     #message(message) {
         if (message.type === 'clock') {
             this.mode = message.mode;
             this.rate = message.rate || this.rate;
-            this.$('play').textContent = this.mode === 'pause' ? '▶' : '❚❚';
-            this.$('live').classList.toggle('on', this.mode === 'live');
-            for (const button of this.$('rates').children) {
-                button.classList.toggle('on', this.mode === 'play' && Number(button.dataset.rate) === message.rate);
-            }
             this.$('notice').hidden = true;
+            this.#showControls();
         } else if (message.type === 'gap') {
-            this.band.busy = false;
+            if (message.id < this.session?.control?.latestID) return;
+            // Playing goes on after the gap; then the next picture ends the waiting.
+            if (this.mode === 'pause' || message.to === undefined) this.#settled();
             this.#gap(message);
         } else if (message.type === 'end') {
+            this.#settled();
+            this.mode = 'pause';
             this.#notice(message.at === 'first' ? 'The first recording begins here.' : 'Nothing is recorded after this.');
+            this.#showControls();
         } else if (message.type === 'error') {
-            this.band.busy = false;
+            this.#settled();
             this.#notice(message.message);
         }
     }
 
-    #notice(text) {
-        this.$('notice').replaceChildren(text);
+    /** No new picture will come. */
+    #settled() {
+        this.session?.expectNothing();
+        this.band.busy = false;
+        this.picture.release();
+    }
+
+    #notice(...parts) {
+        this.$('notice').replaceChildren(...parts);
         this.$('notice').hidden = false;
     }
 
-    #gap(gap) {
-        const notice = this.$('notice');
+    #gap({from, to, reason}) {
         const edge = (time, text) => {
             const button = document.createElement('button');
             button.textContent = text;
-            button.onclick = () => this.seek(this.camera, time);
+            button.title = fullText(time);
+            button.onclick = () => this.#go(time);
             return button;
         };
-        notice.replaceChildren(`Nothing here: ${gapWords[gap.reason] ?? gap.reason}. `);
-        if (gap.from) notice.append(edge(gap.from - 1000, '← before'));
-        if (gap.to) notice.append(edge(gap.to, 'after →'));
-        notice.hidden = false;
+        const today = startOfDay(this.band.model.centre);
+        const when = time => startOfDay(time) === today ? clockText(time, true) : shortText(time);
+        const words = gapWords[reason] ?? reason;
+        const parts = [`${words.charAt(0).toUpperCase()}${words.slice(1)}${from && to ? ` for ${spanText(to - from)}` : ''}`];
+        if (this.session && from) parts.push(edge(from - 1000, `← ${when(from)}`));
+        if (this.session && to) parts.push(edge(to, `${when(to)} →`));
+        this.#notice(...parts);
     }
 
     // MARK: commands
 
     choose(camera) {
-        this.camera = camera;
-        localStorage.setItem('camera', camera);
-        this.band.timeline = null;
-        this.#loadTimeline();
+        this.#use(camera);
         if (this.mode === 'live' || !this.session?.shown) this.live();
-        else this.seek(camera, this.band.model.centre, {then: this.mode === 'pause' ? 'pause' : 'play'});
+        else this.#go(this.band.model.centre);
+    }
+
+    #use(camera) {
+        if (camera === this.camera) return;
+        this.camera = memory.camera = camera;
+        this.$('camera').value = camera;
+        this.band.timeline = null;
+        this.#showStatus();
+        this.#timeline.choose(camera);
+    }
+
+    /** Sends a request for another picture; the present one stays until that is there. */
+    #ask(send) {
+        this.picture.hold();
+        this.band.busy = true;
+        const answer = send(this.session.control);
+        this.session.expectNewest();
+        return answer;
     }
 
     seek(camera, time, options = {}) {
-        if (!this.session?.control) return Promise.resolve({error: {code: 'no-session'}});
-        if (camera !== this.camera) { this.camera = camera; this.$('camera').value = camera; }
-        this.picture.hold();
-        this.band.busy = true;
+        if (!this.session?.control) return Promise.resolve({error: {code: 'no-session', message: 'There is no session.'}});
+        this.#use(camera);
         this.band.follow(time);
-        return this.session.control.seek(camera, time, options).then(result => {
-            if (result.gap || result.error) this.picture.release();
-            return result;
-        });
+        this.#timeline.load();
+        return this.#ask(control => control.seek(camera, time, options));
+    }
+
+    /** To an instant, and on as before. @param {number} time */
+    #go(time, mode = this.mode) {
+        if (!this.camera) return;
+        if (this.session?.control) { this.seek(this.camera, time, {then: mode === 'pause' ? 'pause' : 'play'}); return; }
+        this.band.follow(Math.min(time, this.band.now));
+        this.#timeline.load();
+        const found = BandModel.lookUp(this.band.timeline, time);
+        if (found?.gap) this.#gap(found.gap); else this.$('notice').hidden = true;
+    }
+
+    drag(camera, time) {
+        if (this.session?.control) this.#ask(control => control.drag(camera, time));
     }
     #scrub(time) {
-        this.#loadTimeline();
-        if (!this.session?.control || !this.camera) return;
-        this.picture.hold();
-        this.session.control.drag(this.camera, time);
+        this.#before ??= this.mode;
+        this.#timeline.load();
+        this.days.point(time);
+        if (this.camera) this.drag(this.camera, time);
     }
+    #release(time) {
+        const mode = this.#before ?? this.mode;
+        this.#before = null;
+        if (time > this.band.now - LIVE_EDGE && this.#present?.state === 'recording') this.live(); else this.#go(time, mode);
+    }
+
     play(rate) { this.session?.control?.play(rate); }
     pause() { this.session?.control?.pause(); }
-    step(frames) { return this.session?.control?.step(frames); }
+    step(frames) {
+        if (!this.session?.control) return Promise.resolve({error: {code: 'no-session', message: 'There is no session.'}});
+        return frames ? this.#ask(control => control.step(frames)) : this.session.control.step(frames);
+    }
     live(camera = this.camera) {
-        if (camera) this.camera = camera;
-        return this.session?.control?.live(camera ?? undefined);
+        if (camera) this.#use(camera);
+        if (!this.session?.control) return Promise.resolve({error: {code: 'no-session', message: 'There is no session.'}});
+        return this.#ask(control => control.live(camera ?? undefined));
     }
-    first() {
-        const first = this.state?.cameras.find(camera => camera.id === this.camera)?.first;
-        if (first) this.seek(this.camera, first);
-    }
-    mark(side) {
-        const now = this.session?.shown?.time ?? this.band.model.centre;
-        const marks = this.band.marks;
-        if (side === 'from' || (!side && (marks.from === null || marks.to !== null))) this.band.marks = {from: now, to: null};
-        else if (marks.from !== null) this.band.marks = {from: Math.min(marks.from, now), to: Math.max(marks.from, now)};
-        this.$('export').disabled = this.band.marks.to === null;
+
+    #mark(side) {
+        const now = this.session?.shown?.time ?? this.band.model.centre, {from, to} = this.band.marks;
+        const isBegin = side === 'from' || (side !== 'to' && (from === null || to !== null));
+        if (isBegin) this.band.marks = {from: now, to: null};
+        else if (from !== null && from !== now) this.band.marks = {from: Math.min(from, now), to: Math.max(from, now)};
         this.band.draw();
+        this.#showControls();
     }
-    export() {
+
+    #export() {
         const {from, to} = this.band.marks;
+        if (to === null) return;
         const link = document.createElement('a');
         link.href = `/api/v1/cameras/${this.camera}/export?from=${Math.round(from)}&to=${Math.round(to)}`;
         link.download = '';
         link.click();
     }
 
-    #key(event) {
-        if (event.target.matches('input, select') || event.ctrlKey || event.metaKey || event.altKey) return;
-        const move = by => this.seek(this.camera, this.band.model.centre + by, {then: this.mode === 'pause' ? 'pause' : 'play'});
-        const isPaused = this.mode === 'pause';
-        const actions = {
-            ' ': () => isPaused ? this.play(1) : this.pause(),
-            ArrowLeft: () => event.shiftKey ? move(-MINUTE) : isPaused ? this.step(-1) : move(-10 * SECOND),
-            ArrowRight: () => event.shiftKey ? move(MINUTE) : isPaused ? this.step(1) : move(10 * SECOND),
-            j: () => this.play(this.rate < 0 && !isPaused ? Math.max(-16, this.rate * 2) : -1),
-            k: () => this.pause(),
-            l: () => this.play(this.rate > 0 && this.mode === 'play' ? Math.min(16, this.rate * 2) : 1),
-            '[': () => this.mark('from'), ']': () => this.mark('to'),
-            Home: () => this.first(), End: () => this.live(), '?': () => this.$('keys').showModal(),
-        };
-        const digit = Number(event.key);
-        const action = actions[event.key] ?? (digit >= 1 && this.state?.cameras[digit - 1] && (() => this.choose(this.state.cameras[digit - 1].id)));
-        if (!action || (event.key === ' ' && event.target.matches('button'))) return;
-        event.preventDefault();
-        action();
-    }
-
-    // MARK: time line
-
-    #loadTimeline(again = false) {
-        if (!this.camera) return;
-        const {centre, span, width} = this.band.model;
-        const key = `${this.camera} ${Math.round(centre / span * 4)} ${Math.round(Math.log2(span) * 4)}`;
-        if (key === this.#timelineKey && !again) return;
-        clearTimeout(this.#timelineTimer);
-        this.#timelineTimer = setTimeout(() => this.#fetchTimeline(key, centre, span, width), 40);
-    }
-
-    async #fetchTimeline(key, centre, span, width) {
-        this.#timelineKey = key;
-        const camera = this.camera;
-        const get = async (from, to, pixels) => {
-            const response = await fetch(`/api/v1/cameras/${camera}/timeline?from=${Math.round(from)}&to=${Math.round(to)}&pixels=${Math.max(1, Math.round(pixels))}`);
-            return response.ok ? response.json() : null;
-        };
-        try {
-            // Three screens, so that a drag does not run into the unknown.
-            const timeline = await get(centre - 1.5 * span, centre + 1.5 * span, Math.min(10_000, width * 3));
-            if (timeline && camera === this.camera) {
-                this.band.timeline = {...timeline, middle: centre};
-                this.band.draw();
-            }
-            const now = Date.now() * 1000;
-            if (this.daysOf !== camera || now - (this.daysAt ?? 0) > 10 * MINUTE) {
-                this.daysOf = camera;
-                this.daysAt = now;
-                const month = await get(now - 31 * DAY, now + HOUR, 744);
-                if (month) this.days.show(month);
-            }
-        } catch {
-            this.#timelineKey = '';
+    /** @param {{name: string, by?: number, rate?: number, index?: number}} command */
+    #do({name, by = 0, rate = 1, index = 0}) {
+        const isMoving = this.mode === 'play' || this.mode === 'live';
+        switch (name) {
+        case 'play': return isMoving ? this.pause() : this.play(1);
+        case 'pause': return this.pause();
+        case 'rate': return this.play(rate);
+        case 'back': return this.step(-1);
+        case 'forward': return this.step(1);
+        case 'step': return this.step(by);
+        case 'move': return this.#go(Math.min(this.band.model.centre + by, this.band.now));
+        case 'first': return this.#present?.first && this.#go(this.#present.first);
+        case 'live': return this.live();
+        case 'in': return this.band.zoom(0.5);
+        case 'out': return this.band.zoom(2);
+        case 'mark': case 'from': case 'to': return this.#mark(name);
+        case 'export': return this.#export();
+        case 'help': return this.help.open();
+        case 'camera': return this.state?.cameras[index] && this.choose(this.state.cameras[index].id);
         }
     }
 
-    /** What automation may hold on to (docs/reference/page-automation.md). */
+    #key(event) {
+        const target = /** @type {Element} */ (event.target);
+        if (this.help.isOpen || event.ctrlKey || event.metaKey || event.altKey || target.matches('input, select')) return;
+        const command = commandFor(event, this);
+        if (!command || (event.key === ' ' && target.matches('button'))) return;
+        event.preventDefault();
+        this.#do(command);
+    }
+
+    /** What automation may hold on to. */
     #contract() {
         const app = this;
         globalThis.sudocam = {
@@ -350,7 +432,7 @@ class SudoApp extends HTMLElement {
             state: () => app.state,
             shown: () => app.session?.shown ?? null,
             seek: (camera, time, options) => app.seek(camera, time, options),
-            drag: (camera, time) => { app.picture.hold(); app.session?.control?.drag(camera, time); },
+            drag: (camera, time) => app.drag(camera, time),
             play: rate => app.play(rate), pause: () => app.pause(), step: frames => app.step(frames),
             live: camera => app.live(camera), lock: () => app.lock(),
             get messages() { return app.session?.control?.messages ?? []; },

@@ -28,35 +28,75 @@ export class BandModel {
         this.centre = fixed - (x / this.width - 0.5) * this.span;
     }
 
-    /** Instants for labels, at least `gap` pixels apart. @param {number} gap @returns {{time: number, isDay: boolean}[]} */
+    /**
+     * Instants for labels, at least `gap` pixels apart, at most a few dozen.
+     * @param {number} gap @returns {{time: number, unit: 'clock' | 'day' | 'month'}[]}
+     */
     ticks(gap = 90) {
         const least = gap / this.width * this.span;
         const step = STEPS.find(step => step >= least);
-        return step ? this.#clockTicks(step) : this.#dayTicks(Math.max(1, Math.ceil(least / DAY)));
+        if (step) return this.#clockTicks(step);
+        return least <= 14 * DAY ? this.#dayTicks(least / DAY) : this.#monthTicks(Math.ceil(least / (28 * DAY)));
     }
 
-    // From local midnight in real hours, so that the two 02:30 of an autumn night are two places.
+    // From local midnight in real time, so that the two 02:30 of an autumn night are two places.
     #clockTicks(step) {
         const ticks = [];
+        // A step of hours stands on round hours of the wall clock on every day, also a 23-hour one.
+        const hours = step / HOUR, stride = hours > 1 ? HOUR / 2 : step;
         for (let day = startOfDay(this.from); day < this.to; day = nextDay(day)) {
             const end = Math.min(nextDay(day), this.to);
-            for (let time = day; time < end; time += step) {
-                if (time >= this.from) ticks.push({time, isDay: time === day});
+            const skipped = Math.max(0, Math.ceil((this.from - day) / stride));
+            for (let time = day + skipped * stride; time < end; time += stride) {
+                if (hours > 1 && time !== day) {
+                    const date = new Date(time / 1000);
+                    if (date.getMinutes() || date.getHours() % hours || date.getHours() === 0) continue;
+                }
+                ticks.push({time, unit: time === day ? 'day' : 'clock'});
             }
         }
         return ticks;
     }
 
-    #dayTicks(days) {
-        const ticks = [];
-        let count = 0;
+    // Days of the month that stay put while the band moves: 1, 3, 5 … or 1, 8, 15, 22 …
+    #dayTicks(least) {
+        const ticks = [], every = [1, 2, 7, 14].find(days => days >= least) ?? 14;
         for (let day = startOfDay(this.from); day < this.to; day = nextDay(day)) {
-            const number = Math.round((day / DAY));
-            if (number % days === 0 && day >= this.from) ticks.push({time: day, isDay: true});
-            if (++count > 1000) break;
+            const number = new Date(day / 1000).getDate() - 1;
+            const crowdsTheFirst = every > 1 && number + every / 2 >= daysInMonth(day);
+            if (number % every === 0 && !crowdsTheFirst && day >= this.from) ticks.push({time: day, unit: number ? 'day' : 'month'});
         }
         return ticks;
     }
+
+    #monthTicks(every) {
+        const ticks = [], date = new Date(this.from / 1000);
+        for (let month = new Date(date.getFullYear(), date.getMonth()); month.getTime() * 1000 < this.to; month.setMonth(month.getMonth() + 1)) {
+            const time = month.getTime() * 1000;
+            if (month.getMonth() % every === 0 && time >= this.from) ticks.push({time, unit: 'month'});
+        }
+        return ticks;
+    }
+
+    /** What is known of an instant: inside a recorded stretch, inside a gap, or neither. */
+    static lookUp(timeline, time) {
+        if (!timeline) return null;
+        const recorded = timeline.recorded.find(([from, to]) => from <= time && time < to);
+        if (recorded) return {recorded};
+        const gap = timeline.gaps.find(gap => gap.from <= time && time < gap.to);
+        if (gap) return {gap};
+        const before = timeline.recorded.findLast(([, to]) => to <= time)?.[1];
+        const after = timeline.recorded.find(([from]) => from > time)?.[0];
+        const reason = before === undefined && after === undefined ? 'not-recorded'
+            : before === undefined ? 'before-first' : after === undefined ? 'after-last' : 'not-recorded';
+        return {gap: {from: before, to: after, reason}};
+    }
+}
+
+/** @param {number} time */
+function daysInMonth(time) {
+    const date = new Date(time / 1000);
+    return new Date(date.getFullYear(), date.getMonth() + 1, 0).getDate();
 }
 
 /** Local midnight at or before. @param {number} time */
@@ -86,6 +126,28 @@ export function fullText(time) {
     const offset = `${minutes < 0 ? '−' : '+'}${pad(Math.floor(Math.abs(minutes) / 60))}:${pad(Math.abs(minutes) % 60)}`;
     const day = date.toLocaleDateString(undefined, {weekday: 'short', day: 'numeric', month: 'short'});
     return `${day} ${clockText(time, true)}.${pad(date.getMilliseconds(), 3)} ${offset}`;
+}
+
+/** Tue 25 Nov 14:03 @param {number} time */
+export function shortText(time) {
+    const day = new Date(time / 1000).toLocaleDateString(undefined, {weekday: 'short', day: 'numeric', month: 'short'});
+    return `${day} ${clockText(time)}`;
+}
+/** 45 s · 12 min · 3 h 05 min · 2 d 4 h @param {number} span µs */
+export function spanText(span) {
+    const seconds = Math.round(span / SECOND), minutes = Math.round(seconds / 60), hours = Math.round(minutes / 60);
+    if (seconds < 1) return `${Math.round(span / 1000)} ms`;
+    if (seconds < 120) return `${seconds} s`;
+    if (minutes < 120) return `${minutes} min`;
+    if (hours < 48) return minutes % 60 ? `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} min` : `${minutes / 60} h`;
+    return hours % 24 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : `${hours / 24} d`;
+}
+/** What stands at a tick. @param {{time: number, unit: string}} tick @param {number} span µs from edge to edge */
+export function tickText({time, unit}, span) {
+    const date = new Date(time / 1000);
+    if (unit === 'clock') return clockText(time, span < 12 * MINUTE);
+    if (unit === 'day') return date.toLocaleDateString(undefined, {weekday: span < 14 * DAY ? 'short' : undefined, day: 'numeric', month: 'short'});
+    return date.toLocaleDateString(undefined, date.getMonth() ? {month: 'short', day: span < 60 * DAY ? 'numeric' : undefined} : {month: 'short', year: 'numeric'});
 }
 
 export const gapWords = {

@@ -1,5 +1,8 @@
 // <sudo-band>: one canvas that answers finger, mouse, wheel and keys. The playhead stands still, time moves under it.
-import {BandModel, clockText, fullText, gapWords, nextDay, startOfDay, MINUTE} from './band-model.js';
+// Events: scrub (time; the hand moves), release (time; it let go), pick (time; a tap), moved (another stretch is shown).
+import {BandModel, clockText, fullText, gapWords, tickText, MINUTE, SECOND} from './band-model.js';
+
+const TOP = 26, FOOT = 12, CLICK = 4;
 
 export class SudoBand extends HTMLElement {
     model = new BandModel(Date.now() * 1000);
@@ -7,31 +10,46 @@ export class SudoBand extends HTMLElement {
     timeline = null;
     /** marked range for export */
     marks = {from: null, to: null};
+    /** µs the recorder's clock is ahead of this browser's */
+    offset = 0;
+    isDragging = false;
     #canvas = document.createElement('canvas');
     #pointers = new Map();
-    #moved = 0; #velocity = 0; #lastMove = 0; #busySince = 0; #frame = 0;
-    isDragging = false;
+    #moved = 0; #wasPinch = false; #velocity = 0; #lastMove = 0; #busySince = 0; #frame = 0; #wheelEnd = 0; #hover = null; #spoken = 0;
+    #colours = {}; #isStill = matchMedia('(prefers-reduced-motion: reduce)');
 
     connectedCallback() {
         this.append(this.#canvas);
         this.tabIndex = 0;
         this.setAttribute('role', 'slider');
         this.setAttribute('aria-label', 'Time');
-        new ResizeObserver(() => this.draw()).observe(this);
+        this.setAttribute('aria-orientation', 'horizontal');
+        new ResizeObserver(() => { this.#readColours(); this.draw(); this.#emit('moved'); }).observe(this);
         this.addEventListener('pointerdown', event => this.#down(event));
         this.addEventListener('pointermove', event => this.#move(event));
         for (const type of ['pointerup', 'pointercancel']) this.addEventListener(type, event => this.#up(event));
+        this.addEventListener('pointerleave', () => { this.#hover = null; this.draw(); });
         this.addEventListener('wheel', event => this.#wheel(event), {passive: false});
-        matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
+        matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { this.#readColours(); this.draw(); });
     }
+
+    get now() { return Date.now() * 1000 + this.offset; }
 
     /** The time on the screen; ignored while somebody drags. @param {number} time */
     follow(time) {
-        if (this.isDragging || Math.abs(this.#velocity) > 0) return;
+        if (this.isDragging) return;
         this.model.centre = time;
         this.draw();
     }
+    /** A picture was asked for and is not there yet. */
     set busy(on) { this.#busySince = on ? (this.#busySince || performance.now()) : 0; this.draw(); }
+
+    /** Shows `factor` times as much time around the playhead. @param {number} factor */
+    zoom(factor) {
+        this.model.zoom(factor, this.model.width / 2);
+        this.draw();
+        this.#emit('moved');
+    }
 
     draw() {
         cancelAnimationFrame(this.#frame);
@@ -43,27 +61,35 @@ export class SudoBand extends HTMLElement {
     // MARK: input
 
     #down(event) {
+        if (event.button > 0) return;
         this.setPointerCapture(event.pointerId);
         this.#pointers.set(event.pointerId, event.offsetX);
-        if (this.#pointers.size === 1) { this.#moved = 0; this.#velocity = 0; }
+        this.#hover = null;
+        this.#velocity = 0;
+        if (this.#pointers.size === 1) { this.#moved = 0; this.#wasPinch = false; }
     }
 
     #move(event) {
         const before = this.#pointers.get(event.pointerId);
-        if (before === undefined) return;
-        if (this.#pointers.size === 2) {
+        if (before === undefined) {
+            this.#hover = event.pointerType === 'mouse' ? event.offsetX : null;
+            this.draw();
+            return;
+        }
+        if (this.#pointers.size > 1) {
             const other = [...this.#pointers].find(([id]) => id !== event.pointerId)[1];
             const [old, now] = [Math.abs(before - other), Math.abs(event.offsetX - other)];
+            this.#wasPinch = true;
             if (old > 4 && now > 4) this.model.zoom(old / now, (event.offsetX + other) / 2);
+            this.#emit('moved');
         } else {
             const by = event.offsetX - before;
             this.#moved += Math.abs(by);
-            if (this.#moved > 4) {
+            if (this.#moved > CLICK) {
                 this.isDragging = true;
-                this.model.pan(by);
                 const passed = Math.max(1, event.timeStamp - this.#lastMove);
                 this.#velocity = 0.6 * (by / passed) + 0.4 * this.#velocity;
-                this.#emit('scrub', this.model.centre);
+                this.#pan(by);
             }
         }
         this.#lastMove = event.timeStamp;
@@ -71,22 +97,30 @@ export class SudoBand extends HTMLElement {
         this.draw();
     }
 
+    // There is nothing to see in the future: the hand stops at now.
+    #pan(pixels) {
+        this.model.pan(pixels);
+        if (this.model.centre > this.now) { this.model.centre = this.now; this.#velocity = 0; }
+        this.#emit('scrub', this.model.centre);
+    }
+
     #up(event) {
         if (!this.#pointers.delete(event.pointerId) || this.#pointers.size) return;
         if (!this.isDragging) {
-            if (event.type === 'pointerup') this.#emit('pick', this.model.timeAt(event.offsetX));
+            if (this.#wasPinch) this.#emit('moved');
+            else if (event.type === 'pointerup') this.#emit('pick', this.model.timeAt(event.offsetX));
             return;
         }
-        const still = matchMedia('(prefers-reduced-motion: reduce)').matches || event.timeStamp - this.#lastMove > 80;
-        if (still || Math.abs(this.#velocity) < 0.3) this.#settle(); else this.#fling(performance.now());
+        const rested = this.#isStill.matches || event.timeStamp - this.#lastMove > 80;
+        if (rested || Math.abs(this.#velocity) < 0.3) this.#settle(); else this.#fling(performance.now());
     }
 
     #fling(last) {
         requestAnimationFrame(now => {
             if (this.#pointers.size) return;
-            this.model.pan(this.#velocity * (now - last));
-            this.#velocity *= Math.exp(-(now - last) / 180);
-            this.#emit('scrub', this.model.centre);
+            const passed = Math.max(0, now - last);
+            this.#pan(this.#velocity * passed);
+            this.#velocity *= Math.exp(-passed / 180);
             this.draw();
             if (Math.abs(this.#velocity) > 0.05) this.#fling(now); else this.#settle();
         });
@@ -100,123 +134,149 @@ export class SudoBand extends HTMLElement {
 
     #wheel(event) {
         event.preventDefault();
+        // Lines or pages instead of pixels, depending on browser and mouse.
+        const unit = event.deltaMode === 1 ? 20 : event.deltaMode === 2 ? this.model.width : 1;
         if (event.ctrlKey || event.metaKey) {
-            this.model.zoom(Math.exp(event.deltaY / 300), event.offsetX);
+            this.model.zoom(Math.exp(event.deltaY * unit / 300), event.offsetX);
             this.#emit('moved');
         } else {
-            this.model.pan(-(event.deltaX || event.deltaY));
             this.isDragging = true;
-            this.#emit('scrub', this.model.centre);
-            clearTimeout(this.wheelEnd);
-            this.wheelEnd = setTimeout(() => this.#settle(), 160);
+            this.#pan(-(event.deltaX || event.deltaY) * unit);
+            clearTimeout(this.#wheelEnd);
+            this.#wheelEnd = setTimeout(() => { if (!this.#pointers.size) this.#settle(); }, 160);
         }
         this.draw();
     }
 
     // MARK: picture
 
+    #readColours() {
+        const style = getComputedStyle(this);
+        const names = ['empty', 'future', 'recorded', 'gap', 'gap-line', 'tick', 'mark', 'mark-edge'];
+        this.#colours = Object.fromEntries(names.map(name => [name, style.getPropertyValue(`--band-${name}`).trim()]));
+        for (const name of ['accent', 'text', 'text-soft', 'surface']) this.#colours[name] = style.getPropertyValue(`--${name}`).trim();
+        this.#colours.font = `12px ${style.fontFamily}`;
+    }
+
     #paint() {
         const {clientWidth: width, clientHeight: height} = this;
         if (!width) return;
-        const scale = devicePixelRatio || 1;
+        if (!this.#colours.font) this.#readColours();
+        const scale = devicePixelRatio || 1, paint = this.#canvas.getContext('2d'), model = this.model;
         if (this.#canvas.width !== Math.round(width * scale) || this.#canvas.height !== Math.round(height * scale)) {
             this.#canvas.width = Math.round(width * scale);
             this.#canvas.height = Math.round(height * scale);
         }
-        const model = this.model;
         model.width = width;
-        const style = getComputedStyle(this);
-        const colour = name => style.getPropertyValue(name).trim();
-        const paint = this.#canvas.getContext('2d');
         paint.setTransform(scale, 0, 0, scale, 0, 0);
         paint.clearRect(0, 0, width, height);
-        paint.font = `12px ${style.fontFamily}`;
-        const [top, bar] = [28, Math.max(20, height - 40)];
-
-        paint.fillStyle = colour('--band-empty');
-        paint.fillRect(0, top, width, bar);
-        const stretch = (from, to) => {
-            const [left, right] = [Math.max(0, model.xOf(from)), Math.min(width, model.xOf(to))];
-            return right > left ? [left, Math.max(1, right - left)] : null;
-        };
-        for (const [from, to] of this.timeline?.recorded ?? []) {
-            const at = stretch(from, to);
-            if (!at) continue;
-            paint.fillStyle = colour('--band-recorded');
-            paint.fillRect(at[0], top, at[1], bar);
+        paint.font = this.#colours.font;
+        paint.textAlign = 'center';
+        const bar = Math.max(16, height - TOP - FOOT);
+        this.#paintStretches(paint, width, bar);
+        this.#paintTicks(paint, bar);
+        this.#paintHead(paint, width, bar);
+        if (this.#busySince) this.draw();
+        // Spoken at most once a second; a playing camera would talk without end.
+        if (performance.now() - this.#spoken > 1000 || this.isDragging) {
+            this.#spoken = performance.now();
+            this.setAttribute('aria-valuemin', String(Math.round(model.from / SECOND)));
+            this.setAttribute('aria-valuemax', String(Math.round(Math.max(this.now, model.centre) / SECOND)));
+            this.setAttribute('aria-valuenow', String(Math.round(model.centre / SECOND)));
+            this.setAttribute('aria-valuetext', fullText(model.centre));
         }
+    }
+
+    #paintStretches(paint, width, bar) {
+        const {model} = this, colours = this.#colours;
+        const fill = (from, to, colour) => {
+            const left = Math.max(0, model.xOf(from)), right = Math.min(width, model.xOf(to));
+            if (right <= left) return null;
+            paint.fillStyle = colour;
+            paint.fillRect(left, TOP, Math.max(1, right - left), bar);
+            return {left, width: right - left};
+        };
+        fill(model.from, model.to, colours.empty);
+        fill(this.now, model.to, colours.future);
+        for (const [from, to] of this.timeline?.recorded ?? []) fill(from, to, colours.recorded);
         for (const gap of this.timeline?.gaps ?? []) {
-            const at = stretch(gap.from, gap.to);
+            const at = fill(gap.from, gap.to, colours.gap);
             if (!at) continue;
-            paint.fillStyle = colour('--band-gap');
-            paint.fillRect(at[0], top, at[1], bar);
-            if (at[1] > 70) {
-                paint.fillStyle = colour('--text-soft');
-                paint.fillText(gapWords[gap.reason] ?? gap.reason, at[0] + 8, top + bar / 2 + 4, at[1] - 12);
+            paint.save();
+            paint.beginPath();
+            paint.rect(at.left, TOP, at.width, bar);
+            paint.clip();
+            if (at.width > 6) {
+                // Hatched, so that it differs from footage by more than colour.
+                paint.strokeStyle = colours['gap-line'];
+                paint.lineWidth = 1;
+                paint.beginPath();
+                for (let x = Math.floor((at.left - bar) / 9) * 9; x < at.left + at.width; x += 9) {
+                    paint.moveTo(x, TOP + bar);
+                    paint.lineTo(x + bar, TOP);
+                }
+                paint.stroke();
             }
+            const words = gapWords[gap.reason] ?? gap.reason, size = paint.measureText(words).width;
+            if (at.width > size + 20) {
+                const middle = at.left + at.width / 2;
+                paint.fillStyle = colours.gap;
+                paint.fillRect(middle - size / 2 - 6, TOP + bar / 2 - 10, size + 12, 20);
+                paint.fillStyle = colours.text;
+                paint.fillText(words, middle, TOP + bar / 2 + 4);
+            }
+            paint.restore();
         }
         if (this.marks.from !== null) {
-            const at = stretch(this.marks.from, this.marks.to ?? model.centre);
-            paint.fillStyle = colour('--band-mark');
-            if (at) paint.fillRect(at[0], top, at[1], bar);
+            const to = this.marks.to ?? model.centre;
+            fill(Math.min(this.marks.from, to), Math.max(this.marks.from, to), colours.mark);
+            paint.fillStyle = colours['mark-edge'];
+            for (const edge of [this.marks.from, this.marks.to]) if (edge !== null) paint.fillRect(model.xOf(edge) - 1, TOP - 4, 2, bar + 8);
         }
-        paint.textAlign = 'center';
-        for (const {time, isDay} of model.ticks()) {
-            const x = model.xOf(time);
-            paint.fillStyle = colour('--band-tick');
-            paint.fillRect(x, top - 6, 1, isDay ? bar + 6 : 6);
-            paint.fillStyle = colour(isDay ? '--text' : '--text-soft');
-            const text = isDay ? new Date(time / 1000).toLocaleDateString(undefined, {day: 'numeric', month: 'short'}) : clockText(time, model.span < 10 * MINUTE);
-            paint.fillText(text, x, 16);
-        }
-        paint.textAlign = 'left';
-        paint.fillStyle = colour('--accent');
-        paint.fillRect(width / 2 - 1, top - 8, 2, bar + 14);
-        paint.beginPath();
-        paint.moveTo(width / 2 - 6, top - 10);
-        paint.lineTo(width / 2 + 6, top - 10);
-        paint.lineTo(width / 2, top - 2);
-        paint.fill();
-        if (this.#busySince && performance.now() - this.#busySince > 300) {
-            const phase = performance.now() / 600 % 1;
-            paint.globalAlpha = 0.8;
-            paint.fillRect(width / 2 - 30 + phase * 48, top + bar + 4, 12, 2);
-            paint.globalAlpha = 1;
-        }
-        if (this.#busySince) this.draw();
-        this.setAttribute('aria-valuetext', fullText(model.centre));
-        this.setAttribute('aria-valuenow', String(Math.round(model.centre / 1e6)));
     }
-}
 
-export class SudoDays extends HTMLElement {
-    /** @type {{recorded: number[][]} | null} */
-    timeline = null;
-
-    /** One cell a day, filled by the share of the day that was kept. */
-    show(timeline, days = 30) {
-        this.timeline = timeline;
-        const cells = [];
-        let day = startOfDay(Date.now() * 1000);
-        for (let index = 0; index < days; index++) {
-            const end = nextDay(day);
-            const kept = timeline.recorded.reduce((sum, [from, to]) => sum + Math.max(0, Math.min(to, end) - Math.max(from, day)), 0);
-            cells.unshift({day, share: kept / (end - day)});
-            day = startOfDay(day - MINUTE);
+    #paintTicks(paint, bar) {
+        const {model} = this, colours = this.#colours;
+        for (const tick of model.ticks()) {
+            const x = Math.round(model.xOf(tick.time)), isStrong = tick.unit !== 'clock';
+            paint.fillStyle = colours.tick;
+            paint.fillRect(x, TOP - 5, 1, isStrong ? bar + 5 : 5);
+            paint.fillStyle = colours[isStrong ? 'text' : 'text-soft'];
+            paint.fillText(tickText(tick, model.span), x, 15);
         }
-        this.replaceChildren(...cells.map(({day, share}) => {
-            const cell = document.createElement('button');
-            const fill = document.createElement('span');
-            fill.style.height = `${share > 0 ? Math.max(6, share * 100) : 0}%`;
-            const date = new Date(day / 1000);
-            cell.title = cell.ariaLabel = `${date.toLocaleDateString(undefined, {weekday: 'long', day: 'numeric', month: 'long'})}: ${Math.round(share * 240) / 10} h kept`;
-            cell.append(fill, String(date.getDate()));
-            cell.onclick = () => this.dispatchEvent(new CustomEvent('day', {detail: day, bubbles: true}));
-            return cell;
-        }));
-        this.scrollLeft = this.scrollWidth;
+    }
+
+    #paintHead(paint, width, bar) {
+        const middle = Math.round(width / 2), colours = this.#colours;
+        if (this.#hover !== null && Math.abs(this.#hover - middle) > 6) {
+            const text = clockText(this.model.timeAt(this.#hover), this.model.span < 180 * MINUTE);
+            const size = paint.measureText(text).width + 12;
+            const at = Math.min(width - size / 2, Math.max(size / 2, this.#hover));
+            paint.fillStyle = colours['text-soft'];
+            paint.fillRect(this.#hover, TOP, 1, bar);
+            paint.fillStyle = colours.text;
+            paint.fillRect(at - size / 2, 1, size, 20);
+            paint.fillStyle = colours.surface;
+            paint.fillText(text, at, 15);
+        }
+        paint.fillStyle = colours.surface;
+        paint.fillRect(middle - 2, TOP - 4, 4, bar + 8);
+        paint.fillStyle = colours.accent;
+        paint.fillRect(middle - 1, TOP - 6, 2, bar + 12);
+        paint.beginPath();
+        paint.moveTo(middle - 6, TOP - 8);
+        paint.lineTo(middle + 6, TOP - 8);
+        paint.lineTo(middle, TOP);
+        paint.fill();
+        const waited = this.#busySince ? performance.now() - this.#busySince : 0;
+        if (waited > 300) {
+            // A thin line along the playhead; it rests where motion is not wanted.
+            const phase = this.#isStill.matches ? 0.5 : (waited / 700) % 1;
+            paint.fillRect(middle - 1.5, TOP + phase * (bar - 18), 3, 18);
+            paint.fillStyle = colours.surface;
+            paint.fillRect(middle - 0.5, TOP + phase * (bar - 18) + 3, 1, 12);
+        }
     }
 }
 
 customElements.define('sudo-band', SudoBand);
-customElements.define('sudo-days', SudoDays);

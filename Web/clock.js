@@ -1,41 +1,51 @@
 // Which wall time a frame on the screen shows: the piecewise linear map that the server's `clock` messages describe
 // (schemas/control.schema.json). Pure; no DOM.
 
-/** Signed difference of two 32-bit RTP timestamps. @param {number} a @param {number} b */
+/** Signed difference of two 32-bit RTP timestamps; `b` may be an unwrapped one. @param {number} a @param {number} b */
 export const rtpDifference = (a, b) => (a - b) | 0;
 
 /** @typedef {{id: number, rtp: number, time: number, rate: number, target: number, mode: string, camera: string}} ClockMessage */
 
 export class PlaybackClock {
-    /** @type {ClockMessage[]} oldest first; the last few, because frames in flight still belong to older lines */
+    /** @type {{message: ClockMessage, start: number, target: number}[]} oldest first; frames in flight still belong to older lines */
     #lines = [];
+    /** The newest timestamp seen, unwrapped: a live view left on for a day passes the 32-bit border after 13 hours. */
+    #newest = 0;
+
+    /** @param {number} rtp */
+    #unwrap(rtp) {
+        const whole = this.#newest + rtpDifference(rtp, this.#newest);
+        this.#newest = Math.max(this.#newest, whole);
+        return whole;
+    }
 
     /** @param {ClockMessage} message */
     add(message) {
-        this.#lines.push(message);
+        // The very first timestamp is random; it is the origin, not a step from 0.
+        if (!this.#lines.length) this.#newest = message.rtp;
+        const start = this.#unwrap(message.rtp);
+        this.#lines.push({message, start, target: start + rtpDifference(message.target, message.rtp)});
         if (this.#lines.length > 32) this.#lines.shift();
     }
 
-    get latest() { return this.#lines.at(-1) ?? null; }
+    get latest() { return this.#lines.at(-1)?.message ?? null; }
 
-    /** The line a frame belongs to: the newest whose first timestamp it has reached. @param {number} rtp */
-    lineOf(rtp) {
-        for (let index = this.#lines.length - 1; index >= 0; index--) {
-            if (rtpDifference(rtp, this.#lines[index].rtp) >= 0) return this.#lines[index];
-        }
-        return null;
-    }
+    /** @param {number} whole unwrapped */
+    #lineAt(whole) { return this.#lines.findLast(line => whole >= line.start) ?? null; }
+
+    /** The message a frame belongs to: the newest whose first timestamp it has reached. @param {number} rtp */
+    lineOf(rtp) { return this.#lineAt(this.#unwrap(rtp))?.message ?? null; }
 
     /** Wall time in µs of the frame with this timestamp; null for pre-roll and before the first message. @param {number} rtp */
     timeOf(rtp) {
-        const line = this.lineOf(rtp);
-        if (!line) return null;
-        return Math.round(line.time + rtpDifference(rtp, line.rtp) / 0.09 * line.rate);
+        const whole = this.#unwrap(rtp);
+        const line = this.#lineAt(whole);
+        return line && Math.round(line.message.time + (whole - line.start) / 0.09 * line.message.rate);
     }
 
     /** Whether this frame fulfils the newest request. @param {number} rtp */
     hasReached(rtp) {
-        const line = this.latest;
-        return line !== null && rtpDifference(rtp, line.target) >= 0;
+        const line = this.#lines.at(-1);
+        return line !== undefined && this.#unwrap(rtp) >= line.target;
     }
 }

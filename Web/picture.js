@@ -4,16 +4,17 @@ import {fullText} from './band-model.js';
 export class SudoPicture extends HTMLElement {
     video = document.createElement('video');
     canvas = document.createElement('canvas');
-    #stamp = document.createElement('div');
+    #stamp = document.createElement('time');
     #facts = document.createElement('div');
 
     connectedCallback() {
         this.video.muted = this.video.playsInline = this.video.autoplay = true;
         this.video.disablePictureInPicture = true;
+        this.video.setAttribute('aria-label', 'Camera picture');
         this.canvas.hidden = true;
+        this.canvas.setAttribute('aria-hidden', 'true');
         this.#stamp.className = 'stamp';
         this.#facts.className = 'facts';
-        this.canvas.setAttribute('aria-hidden', 'true');
         this.append(this.video, this.canvas, this.#stamp, this.#facts);
     }
 
@@ -25,11 +26,12 @@ export class SudoPicture extends HTMLElement {
         if (!this.canvas.hidden || !this.video.videoWidth) return;
         this.canvas.width = this.video.videoWidth;
         this.canvas.height = this.video.videoHeight;
-        this.canvas.getContext('2d').drawImage(this.video, 0, 0);
+        this.canvas.getContext('2d')?.drawImage(this.video, 0, 0);
         this.canvas.hidden = false;
     }
     release() { this.canvas.hidden = true; }
 
+    /** Nothing of the footage stays in the page. */
     clear() {
         this.canvas.width = this.canvas.height = 1;
         this.canvas.hidden = true;
@@ -39,6 +41,7 @@ export class SudoPicture extends HTMLElement {
     /** @param {number} time @param {string} facts */
     stamp(time, facts) {
         this.#stamp.textContent = fullText(time);
+        this.#stamp.dateTime = new Date(time / 1000).toISOString();
         this.#facts.textContent = facts;
     }
 }

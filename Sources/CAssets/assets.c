@@ -22,6 +22,18 @@ static const unsigned char clock_js[] = {
 static const unsigned char control_js[] = {
 #embed "../../Web/control.js"
 };
+static const unsigned char controls_js[] = {
+#embed "../../Web/controls.js"
+};
+static const unsigned char days_js[] = {
+#embed "../../Web/days.js"
+};
+static const unsigned char keys_js[] = {
+#embed "../../Web/keys.js"
+};
+static const unsigned char timeline_js[] = {
+#embed "../../Web/timeline.js"
+};
 static const unsigned char picture_js[] = {
 #embed "../../Web/picture.js"
 };
@@ -42,6 +54,10 @@ static const struct sudocam_asset assets[] = {
     SCRIPT("/band-model.js", band_model_js),
     SCRIPT("/clock.js", clock_js),
     SCRIPT("/control.js", control_js),
+    SCRIPT("/controls.js", controls_js),
+    SCRIPT("/days.js", days_js),
+    SCRIPT("/keys.js", keys_js),
+    SCRIPT("/timeline.js", timeline_js),
     SCRIPT("/picture.js", picture_js),
     SCRIPT("/session.js", session_js),
     {"sql/index.sql", "application/sql", index_sql, sizeof index_sql},
