@@ -103,7 +103,8 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(name: "IngestTests", dependencies: ["Core", "Ingest", "TestKit"], swiftSettings: settings),
         .testTarget(
-            name: "PlaybackTests", dependencies: ["Core", "Media", "Vault", "Playback", "TestKit"], swiftSettings: settings),
+            name: "PlaybackTests", dependencies: ["Core", "Media", "Vault", "Playback", "TestKit"],
+            swiftSettings: settings),
         .testTarget(name: "ServerTests", dependencies: ["Core", "Server", "TestKit"], swiftSettings: settings),
     ]
 )

@@ -22,7 +22,8 @@ import Vault
             var muxer = ClipMuxer(parameters: film.parameters, identity: writer.identity, cameraName: "Hall")
             try await writer.append(try muxer.start())
             for unit in film.units {
-                if let fragment = try muxer.add(unit, dts: unit.dts, pts: unit.pts) { try await writer.append(fragment) }
+                guard let fragment = try muxer.add(unit, dts: unit.dts, pts: unit.pts) else { continue }
+                try await writer.append(fragment)
             }
             if let last = muxer.flush(nextDTS: 50 * 3600) { try await writer.append(last) }
             try await writer.append(muxer.finish())
@@ -35,7 +36,8 @@ import Vault
     }
 
     @Test func `P3: every recorded instant gives the frame on the screen then`() async throws {
-        let (_, vault, camera) = try await Self.footage()
+        let (kept, vault, camera) = try await Self.footage()
+        defer { withExtendedLifetime(kept) {} }
         let reader = FootageReader(vault: vault)
         for start in Self.starts {
             for offset in stride(from: Int64(0), to: 2_000_000, by: 37_001) {
@@ -51,7 +53,8 @@ import Vault
     }
 
     @Test func `P1: an instant before a clip inside a span gives its first frame`() async throws {
-        let (_, vault, camera) = try await Self.footage()
+        let (kept, vault, camera) = try await Self.footage()
+        defer { withExtendedLifetime(kept) {} }
         let reader = FootageReader(vault: vault)
         guard case .group = await reader.answer(.at(camera, Self.midnight - 1)) else {
             Issue.record("1 µs before the border nothing was found")
@@ -60,7 +63,8 @@ import Vault
     }
 
     @Test func `groups follow one another over clip and epoch borders, forward and back`() async throws {
-        let (_, vault, camera) = try await Self.footage()
+        let (kept, vault, camera) = try await Self.footage()
+        defer { withExtendedLifetime(kept) {} }
         let reader = FootageReader(vault: vault)
         var starts: [WallTime] = []
         var time = Self.starts[0]
@@ -79,10 +83,11 @@ import Vault
     }
 
     @Test func `W35: a gap is answered with its edges and reason`() async throws {
-        let (_, vault, camera) = try await Self.footage()
+        let (kept, vault, camera) = try await Self.footage()
+        defer { withExtendedLifetime(kept) {} }
         let reader = FootageReader(vault: vault)
-        guard case .gap(let from, let to, let reason, let isEdge) = await reader.answer(.at(camera, Self.midnight + 5_000_000))
-        else {
+        let inside = await reader.answer(.at(camera, Self.midnight + 5_000_000))
+        guard case .gap(let from, let to, let reason, let isEdge) = inside else {
             Issue.record("no gap")
             return
         }
@@ -96,7 +101,8 @@ import Vault
     }
 
     @Test func `locking ends reading at once`() async throws {
-        let (_, vault, camera) = try await Self.footage()
+        let (kept, vault, camera) = try await Self.footage()
+        defer { withExtendedLifetime(kept) {} }
         let reader = FootageReader(vault: vault)
         _ = await reader.answer(.at(camera, Self.midnight))
         vault.lock()
