@@ -49,7 +49,7 @@ public actor FootageReader {
             }
         } catch let error as PlaybackError {
             return .failure(error)
-        } catch let error as VaultError where error.code == .locked {
+        } catch  where PlaybackError.isLock(error) {
             forget()
             return .failure(PlaybackError(.locked, "The vault was locked.", hint: "Unlock it to go on."))
         } catch {

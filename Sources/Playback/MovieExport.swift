@@ -26,7 +26,7 @@ public struct MovieExport: Sendable {
             self = try await Self.plan(vault, camera, range)
         } catch let error as PlaybackError {
             throw error
-        } catch let error as VaultError where error.code == .locked {
+        } catch  where PlaybackError.isLock(error) {
             throw PlaybackError(.locked, "The vault is locked.", hint: "Unlock it first.")
         } catch {
             throw PlaybackError(

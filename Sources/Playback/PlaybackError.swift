@@ -1,4 +1,6 @@
 public import Core
+import Media
+import Vault
 
 /// What can go wrong in `Playback`; two errors are equal when their codes are.
 public struct PlaybackError: Failure, Equatable {
@@ -28,4 +30,10 @@ public struct PlaybackError: Failure, Equatable {
         self.underlying = underlying
     }
     public static func == (a: Self, b: Self) -> Bool { a.code == b.code }
+
+    /// Whether an error comes of the vault being locked, also when the MP4 reader carries it.
+    static func isLock(_ error: any Error) -> Bool {
+        if let error = error as? VaultError { return error.code == .locked }
+        return (error as? MediaError)?.underlying.map(isLock) ?? false
+    }
 }
