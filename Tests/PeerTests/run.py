@@ -1,6 +1,7 @@
 """The recorder as a process: killed at any moment, its memory searched, its vault contended, its camera cut off."""
 
 import argparse
+import hashlib
 import json
 import os
 import pathlib
@@ -8,11 +9,14 @@ import random
 import re
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import datetime
+from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "BrowserTests"))
 from run import PASSPHRASE, Recorder, request  # noqa: E402
@@ -48,6 +52,7 @@ class Tests:
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
             self.check("locked memory holds neither the owner's identity nor a closed clip", self.memory)
             self.check("a second recorder, a used port, a newer vault and a bad configuration are refused in words", self.refusals)
+            self.check("other addresses than loopback speak TLS only, and the told certificate is used", self.tls)
             self.check("V29: one flipped byte anywhere is found and named", self.flips)
             self.check("I12: an RTSP camera is recorded, cut off, and returns", self.rtsp)
             if self.aiortc:
@@ -183,6 +188,32 @@ class Tests:
             assert wrong.returncode != 0 and "passphrase" in wrong.stderr, wrong.stderr
         finally:
             recorder.stop()
+
+    def tls(self):
+        recorder = self.recorder("tls", {"hall": "test:?size=320x240"})
+        recorder.config.write_text(recorder.config.read_text().replace("127.0.0.1", "0.0.0.0"))
+        process = subprocess.Popen([self.sudocam, "serve", "--config", str(recorder.config)], stdout=subprocess.PIPE, stderr=recorder.log, text=True)
+        try:
+            told = process.stdout.readline() + process.stdout.readline()
+            assert "https://" in told, told
+            fingerprint = told.split("SHA-256: ")[1].strip().replace(":", "").lower()
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            with socket.create_connection(("127.0.0.1", recorder.port), 5) as plain, context.wrap_socket(plain) as secure:
+                assert hashlib.sha256(secure.getpeercert(True)).hexdigest() == fingerprint, told
+            unlock = Request(f"https://127.0.0.1:{recorder.port}/api/v1/unlock", data=PASSPHRASE.encode(), method="POST")
+            with urlopen(unlock, timeout=20, context=context) as answer:
+                assert "; Secure" in answer.headers["set-cookie"], answer.headers["set-cookie"]
+            with socket.create_connection(("127.0.0.1", recorder.port), 5) as plain:
+                plain.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                assert b"HTTP/1.1 200" not in plain.recv(100), "plain HTTP was answered"
+            for name in ("page.key", "ledger.key", "owner.age"):
+                assert (recorder.folder / "vault" / "keys" / name).stat().st_mode & 0o077 == 0, name
+            process.terminate()
+            assert process.wait(5) == 0
+        finally:
+            process.kill()
+            process.wait(5)
 
     def flips(self):
         recorder = self.recorder("flips", {"hall": "test:?size=320x240&rate=25&gop=25"}, clip_seconds=2)
