@@ -47,7 +47,8 @@ public struct MovieExport: Sendable {
     }
 
     private static func plan(_ vault: Vault, _ camera: CameraID, _ range: TimeRange) async throws -> MovieExport {
-        let clips = try await vault.clips(camera: camera, overlapping: range)
+        // Nothing of the range may be left out silently; a million clips are two years.
+        let clips = try await vault.clips(camera: camera, overlapping: range, limit: 1_000_000)
         var descriptions: [CodecParameters] = []
         var samples: [(wall: Int64, sample: MovieWriter.Sample)] = []
         var pieces: [Piece] = []
