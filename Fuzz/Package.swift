@@ -15,7 +15,6 @@ let package = Package(
                 .product(name: "WebRTC", package: "sudocam"), .product(name: "Media", package: "sudocam"),
                 .product(name: "Playback", package: "sudocam"),
             ],
-            swiftSettings: [.unsafeFlags(["-sanitize=fuzzer", "-parse-as-library"])],
-            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])])
+            swiftSettings: [.unsafeFlags(["-parse-as-library"])])
     }
 )
