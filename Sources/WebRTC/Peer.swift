@@ -105,7 +105,9 @@ public final class Peer {
         case .stun:
             isGood = ice.handle(datagram, now: now)
             if isGood, !early.isEmpty, ice.knows(path) {
-                for datagram in early { dtls.handle(datagram.bytes) }
+                for early in early where early.local == path.local && early.remote == path.remote {
+                    dtls.handle(early.bytes)
+                }
                 early = []
                 lastPath = path
             }

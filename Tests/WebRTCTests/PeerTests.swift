@@ -46,6 +46,57 @@ extension PeerTestSuite {
             #expect(weak.answersSeen.first?.kind == .success)
             #expect(weak.checksSeen.contains { $0[STUNMessage.Attribute.useCandidate] != nil })
         }
+        @Test func `W7 two checks refused with 487 change the role once`() throws {
+            let browser = try TestBrowser()
+            browser.answersChecks = false
+            for port in [40001, 40002] {
+                try browser.peer.addRemoteCandidates(
+                    "a=candidate:1 1 udp 1 192.0.2.9 \(port) typ host\r\n", now: browser.now)
+            }
+            browser.advance(150)
+            let sent = browser.lastSent
+            #expect(sent.count == 2)
+            for datagram in sent {
+                let check = try STUNMessage(parsing: datagram.bytes)
+                #expect(check[STUNMessage.Attribute.iceControlled] != nil)
+                var refusal = STUNMessage(.failure, transaction: check.transaction)
+                refusal.addError(487, "Role Conflict")
+                browser.peer.handle(
+                    Datagram(
+                        bytes: refusal.encoded(password: browser.password), local: datagram.local,
+                        remote: datagram.remote), now: browser.now)
+            }
+            browser.checksSeen = []
+            browser.advance(200)
+            #expect(!browser.checksSeen.isEmpty)
+            #expect(browser.checksSeen.allSatisfy { $0[STUNMessage.Attribute.iceControlling] != nil })
+        }
+        @Test func `W10 a viewer that moves more often than pairs are kept is followed`() throws {
+            let browser = try TestBrowser()
+            browser.connect()
+            try browser.open(0, "control")
+            browser.advance(100)
+            for move in 0..<100 {
+                browser.address = try #require(SocketAddress(host: "192.0.2.9", port: UInt16(41000 + move)))
+                browser.check(nominate: true)
+                browser.lastSent = []
+                try browser.peer.sendMessage("here", on: 0, now: browser.now)
+                browser.drain()
+                let records = browser.lastSent.filter { $0.kind == .dtls }
+                #expect(!records.isEmpty)
+                #expect(records.allSatisfy { $0.remote == browser.address })
+                browser.advance(300)
+            }
+        }
+        @Test func `W11 a flood of candidates does not keep out the one that checks`() throws {
+            let browser = try TestBrowser()
+            // Nobody lives at the flood's addresses.
+            browser.answersChecks = false
+            let flood = (0..<100).map { "a=candidate:\($0) 1 udp 1 198.51.100.7 \(1000 + $0) typ host\r\n" }.joined()
+            try browser.peer.addRemoteCandidates(flood, now: browser.now)
+            browser.connect()
+            #expect(browser.events.first == .connected)
+        }
         @Test func `W7 a lite offer makes this side control and nominate`() throws {
             let browser = try TestBrowser(extra: "a=ice-lite\n")
             try browser.peer.addRemoteCandidates("a=candidate:1 1 udp 1 192.0.2.9 40000 typ host\r\n", now: browser.now)

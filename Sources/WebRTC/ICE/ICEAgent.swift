@@ -25,6 +25,7 @@ struct ICEAgent {
     private struct Transaction {
         var path: Path
         var sentAt: MonotonicTime
+        var isControlling: Bool
     }
     static let checkInterval: Int64 = 50_000
     static let maximumTries = 7
@@ -93,10 +94,15 @@ struct ICEAgent {
         lastHeard = max(lastHeard, now)
     }
 
-    private mutating func pair(_ path: Path, now: MonotonicTime) -> Int? {
+    /// nil when there is no room. A flood of candidates must not become a flood of checks; but a path that checks (`isAuthentic`) takes
+    /// the place of one that is silent, else of the oldest one out of use.
+    private mutating func pair(_ path: Path, isAuthentic: Bool = false, now: MonotonicTime) -> Int? {
         if let index = pairs.firstIndex(where: { $0.path == path }) { return index }
-        // A flood of candidates must not become a flood of checks.
-        guard pairs.count < Self.maximumPairs else { return nil }
+        if pairs.count >= Self.maximumPairs {
+            let idle = pairs.indices.filter { pairs[$0].path != selected && !pairs[$0].nominating }
+            guard isAuthentic, let index = idle.first(where: { !pairs[$0].isHeard }) ?? idle.first else { return nil }
+            pairs.remove(at: index)
+        }
         pairs.append(Pair(path: path, due: now))
         return pairs.count - 1
     }
@@ -160,7 +166,7 @@ struct ICEAgent {
             Datagram(bytes: answer.encoded(password: credentials.password), local: path.local, remote: path.remote))
         guard isCurrent else { return true }
         // A check from an unknown address is a peer-reflexive candidate (§7.3.1.3); the triggered check opens our own NAT.
-        guard let index = pair(path, now: now) else { return true }
+        guard let index = pair(path, isAuthentic: true, now: now) else { return true }
         pairs[index].isHeard = true
         if !pairs[index].isValid, pairs[index].tries >= Self.maximumTries {
             pairs[index].tries = 0
@@ -197,7 +203,8 @@ struct ICEAgent {
         guard let index = pairs.firstIndex(where: { $0.path == path }) else { return true }
         if message.kind == .failure {
             if message.errorCode == 487 {
-                isControlling.toggle()
+                // Several checks may be refused for one role; only the first refusal changes it (RFC 8445 §7.2.5.1).
+                isControlling = !transaction.isControlling
                 pairs[index].tries = 0
                 pairs[index].due = now
             }
@@ -250,7 +257,7 @@ struct ICEAgent {
             isControlling ? STUNMessage.Attribute.iceControlling : STUNMessage.Attribute.iceControlled,
             (0..<8).map { UInt8(truncatingIfNeeded: tieBreaker >> (56 - 8 * UInt64($0))) })
         if nominate { message.add(STUNMessage.Attribute.useCandidate) }
-        transactions[id] = Transaction(path: path, sentAt: now)
+        transactions[id] = Transaction(path: path, sentAt: now, isControlling: isControlling)
         output.append(
             Datagram(bytes: message.encoded(password: remote.password), local: path.local, remote: path.remote))
     }
