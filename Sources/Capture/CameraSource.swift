@@ -149,26 +149,36 @@ public final class CameraSource: Sendable {
                 } else if demuxer.parametersChanged, let parameters = demuxer.parameters {
                     outlet.send(.parametersChanged(parameters))
                 }
-                let dts = frame.dts ?? frame.pts ?? last + max(1, frame.duration)
+                // A file's timestamps are anybody's: every sum saturates.
+                let length = max(1, frame.duration)
+                let dts = frame.dts ?? frame.pts ?? last.addingSaturating(length)
                 let base = first ?? dts
                 first = base
-                let line = dts - base + shift
-                last = max(line + max(1, frame.duration), last)
+                let line = dts.subtractingSaturating(base).addingSaturating(shift)
+                last = max(line.addingSaturating(length), last)
                 frames += 1
                 // Paced like a camera.
-                let wait = line * 100 / 9 - (time.monotonicNow() - start)
+                let wait = microseconds(line).subtractingSaturating(time.monotonicNow() - start)
                 if wait > 0 { sleep(Double(min(wait, 60_000_000)) / 1_000_000, interrupt) }
-                let offset = frame.pts.map { $0 - dts } ?? 0
+                let offset = frame.pts.map { $0.subtractingSaturating(dts) } ?? 0
                 outlet.send(
                     .unit(
                         AccessUnit(
-                            codec: demuxer.codec, data: frame.data, isKey: frame.isKey, dts: line, pts: line + offset,
+                            codec: demuxer.codec, data: frame.data, isKey: frame.isKey, dts: line,
+                            pts: line.addingSaturating(offset),
                             capturedWall: time.wallNow(), capturedMonotonic: time.monotonicNow())))
             }
             guard frames > 0 else { throw CaptureError(.unusable, "The file \(path) holds no video frame.") }
             guard loops else { throw CaptureError(.ended, "The file \(path) is over.") }
             shift = last
         }
+    }
+
+    private static func microseconds(_ ticks: Int64) -> Int64 {
+        let (seconds, rest) = ticks.quotientAndRemainder(dividingBy: 90_000)
+        let whole = seconds.multipliedReportingOverflow(by: 1_000_000)
+        if whole.overflow { return ticks < 0 ? .min : .max }
+        return whole.partialValue.addingSaturating(rest * 100 / 9)
     }
 
     private static func runRTSP(
@@ -192,7 +202,7 @@ public final class CameraSource: Sendable {
             } else if demuxer.parametersChanged {
                 outlet.send(.parametersChanged(parameters))
             }
-            let dts = frame.dts ?? frame.pts ?? last + 3600
+            let dts = frame.dts ?? frame.pts ?? last.addingSaturating(3600)
             last = dts
             outlet.send(
                 .unit(
