@@ -28,6 +28,8 @@ public final class CameraSource: Sendable {
     static let openTimeout: Int64 = 10_000_000
     static let longestPause = 30.0
     static let depth = 1024
+    /// 25 frames a second, where the stream does not say.
+    static let usualFrameTicks: Int64 = 3600
 
     public init(_ address: SourceAddress, time: any TimeSource, logger: Logger) {
         self.address = address
@@ -99,11 +101,17 @@ public final class CameraSource: Sendable {
             let start = (monotonic: time.monotonicNow(), wall: time.wallNow())
             var stamps: [Int64: (WallTime, MonotonicTime)] = [:]
             var frame = 0
+            var lastWall = start.wall
             while !interrupt.isSet {
                 let due = start.monotonic + Int64(frame) * 1_000_000 / Int64(settings.rate)
                 let wait = due - time.monotonicNow()
                 if wait > 0 { Thread.sleep(forTimeInterval: Double(wait) / 1_000_000) }
                 let (wall, monotonic) = (time.wallNow(), time.monotonicNow())
+                // A clock set back must not let timestamps run backwards inside one encoder.
+                guard wall >= lastWall else {
+                    throw CaptureError(.ended, "The clock was set back; the test camera starts anew.")
+                }
+                lastWall = wall
                 pattern.draw(wall, frame: frame)
                 // Ticks from the drawn time itself, so that the recorded time is the time in the picture.
                 let pts = (wall - start.wall) * 9 / 100
@@ -116,10 +124,6 @@ public final class CameraSource: Sendable {
                                 codec: .h264, data: packet.data, isKey: packet.isKey, dts: packet.dts,
                                 pts: packet.pts, capturedWall: stamp.0, capturedMonotonic: stamp.1,
                                 captureTimeIsExact: true)))
-                }
-                // A clock set back must not let timestamps run backwards inside one encoder.
-                if time.wallNow() < wall {
-                    throw CaptureError(.ended, "The clock was set back; the test camera starts anew.")
                 }
                 frame += 1
             }
@@ -139,7 +143,9 @@ public final class CameraSource: Sendable {
         while !interrupt.isSet {
             let demuxer = try open("file:" + path, ["protocol_whitelist": "file"], probe: true, interrupt, "The file")
             var first: Int64?
-            var last: Int64 = 0
+            // In the file's own ticks, as `dts` is.
+            var lastDTS: Int64 = 0
+            var end = shift
             var frames = 0
             while let frame = try next(demuxer, "The file") {
                 if interrupt.isSet { return }
@@ -149,18 +155,19 @@ public final class CameraSource: Sendable {
                 } else if demuxer.parametersChanged, let parameters = demuxer.parameters {
                     outlet.send(.parametersChanged(parameters))
                 }
-                // A file's timestamps are anybody's: every sum saturates.
-                let length = max(1, frame.duration)
-                let dts = frame.dts ?? frame.pts ?? last.addingSaturating(length)
+                let step = frame.duration > 0 ? frame.duration : Self.usualFrameTicks
+                let dts = frame.dts ?? frame.pts ?? lastDTS + step
+                lastDTS = dts
                 let base = first ?? dts
                 first = base
+                // A loop adds its length each time: sums saturate.
                 let line = dts.subtractingSaturating(base).addingSaturating(shift)
-                last = max(line.addingSaturating(length), last)
+                end = max(line + step, end)
                 frames += 1
                 // Paced like a camera.
                 let wait = microseconds(line).subtractingSaturating(time.monotonicNow() - start)
                 if wait > 0 { sleep(Double(min(wait, 60_000_000)) / 1_000_000, interrupt) }
-                let offset = frame.pts.map { $0.subtractingSaturating(dts) } ?? 0
+                let offset = frame.pts.map { $0 - dts } ?? 0
                 outlet.send(
                     .unit(
                         AccessUnit(
@@ -170,7 +177,7 @@ public final class CameraSource: Sendable {
             }
             guard frames > 0 else { throw CaptureError(.unusable, "The file \(path) holds no video frame.") }
             guard loops else { throw CaptureError(.ended, "The file \(path) is over.") }
-            shift = last
+            shift = end
         }
     }
 
@@ -191,23 +198,32 @@ public final class CameraSource: Sendable {
         let demuxer = try open(url, options, probe: false, interrupt, "The camera")
         var isFirst = true
         var last: Int64 = 0
+        var times = DecodeTimes(depth: 0)
+        let began = time.monotonicNow()
         while !interrupt.isSet {
             guard let frame = try next(demuxer, "The camera") else {
                 throw CaptureError(.unreachable, "The camera ended the stream.")
             }
-            guard let parameters = demuxer.parameters else { continue }
+            guard let parameters = demuxer.parameters else {
+                guard time.monotonicNow() - began < silence else {
+                    throw CaptureError(.unusable, "The camera sends pictures but no usable parameter sets.")
+                }
+                continue
+            }
+            if isFirst || demuxer.parametersChanged { times.deepen(to: parameters.reorderFrames) }
             if isFirst {
                 outlet.send(.connected(parameters))
                 isFirst = false
             } else if demuxer.parametersChanged {
                 outlet.send(.parametersChanged(parameters))
             }
-            let dts = frame.dts ?? frame.pts ?? last.addingSaturating(3600)
-            last = dts
+            let pts = frame.pts ?? frame.dts ?? last + usualFrameTicks
+            last = pts
+            let dts = times.next(pts: pts)
             outlet.send(
                 .unit(
                     AccessUnit(
-                        codec: demuxer.codec, data: frame.data, isKey: frame.isKey, dts: dts, pts: frame.pts ?? dts,
+                        codec: demuxer.codec, data: frame.data, isKey: frame.isKey, dts: dts, pts: pts,
                         capturedWall: time.wallNow(), capturedMonotonic: time.monotonicNow())))
         }
     }

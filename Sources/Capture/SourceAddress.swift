@@ -27,10 +27,15 @@ public struct SourceAddress: Sendable, Equatable, CustomStringConvertible {
                 throw CaptureError(
                     .badAddress, "the address names no host", hint: "As in rtsp://192.0.2.10:554/stream.")
             }
+            // `rtsp://admin:12#34@host` means host `admin` to a URL parser: refuse it rather than show half a password.
+            guard !text.drop(while: { $0 != "/" }).dropFirst(2).drop(while: { !"/?#".contains($0) }).contains("@")
+            else {
+                throw CaptureError(
+                    .badAddress, "an @ stands after the host",
+                    hint: "Write / ? # @ in a user or password as %2F %3F %23 %40; likewise an @ in the path.")
+            }
             kind = .rtsp(url: text)
-            var shown = url
-            if shown.password != nil { shown.password = "***" }
-            description = shown.string ?? "rtsp://\(host)/"
+            description = Self.masked(url, host)
         } else if text.hasPrefix("file:") {
             let (path, query) = try Self.split(text, scheme: "file:")
             try Self.allow(query, ["loop"])
@@ -47,6 +52,19 @@ public struct SourceAddress: Sendable, Equatable, CustomStringConvertible {
         } else {
             throw CaptureError(.badAddress, "unknown kind of source; known are \(Self.schemes)")
         }
+    }
+
+    /// Scheme, user, host, port and the path's first words; some cameras take user and password in path or query, so
+    /// nothing behind the first `=` or `?` is shown.
+    private static func masked(_ url: URLComponents, _ host: String) -> String {
+        var shown = url
+        if shown.password != nil { shown.password = "***" }
+        let rest = shown.percentEncodedQuery != nil || shown.percentEncodedFragment != nil
+        shown.percentEncodedQuery = nil
+        shown.percentEncodedFragment = nil
+        guard let text = shown.string else { return "rtsp://\(host)/" }
+        if let sign = text.firstIndex(of: "=") { return text[...sign] + "***" }
+        return rest ? text + "?***" : text
     }
 
     private static func split(_ text: String, scheme: String) throws(CaptureError) -> (String, [String: String]) {

@@ -8,14 +8,19 @@ import Testing
 @Suite struct SourceTests {
     @Test(arguments: [
         "http://192.0.2.1/", "rtsp://", "file:relative.mp4", "test:?size=1x1", "test:?rate=0", "test:?colour=red",
-        "exec:rm", "rtsp://a/\nb", "file:/x?loop=2", "",
+        "exec:rm", "rtsp://a/\nb", "file:/x?loop=2", "", "rtsp://admin:12#34geheim@h/x", "rtsp://admin:12/34geheim@h/x",
     ])
     func `an address that cannot be used is refused`(text: String) {
         #expect(throws: CaptureError(.badAddress, "")) { try SourceAddress(text) }
     }
 
-    @Test func `a password is never shown`() throws {
-        let address = try SourceAddress("rtsp://admin:geheim@192.0.2.1:554/stream")
+    @Test(arguments: [
+        "rtsp://admin:geheim@192.0.2.1:554/stream", "rtsp://192.0.2.1/user=admin_password=geheim_channel=1",
+        "rtsps://192.0.2.1/live?user=admin&password=geheim", "rtsp://192.0.2.1/live#geheim",
+        "rtsp://admin:%23geheim@192.0.2.1/live",
+    ])
+    func `a password is never shown`(text: String) throws {
+        let address = try SourceAddress(text)
         #expect(!address.description.contains("geheim"))
         #expect(address.description.contains("192.0.2.1"))
     }

@@ -126,8 +126,10 @@ public final class InterruptFlag: Sendable {
     /// The next frame; nil at the end of a file.
     public func next() throws(MediaError) -> Frame? {
         guard let context = unsafe context, let packet = unsafe packet else { return nil }
+        parametersChanged = false
+        // Once a frame, not once a packet: a camera that sends parameter sets but no picture is silent too (I13).
+        interrupt.allow(microseconds: readTimeout)
         while true {
-            interrupt.allow(microseconds: readTimeout)
             let code = unsafe av_read_frame(context, packet)
             if code == sudocam_averror_eof() { return nil }
             guard code >= 0 else { throw Self.failure(.readFailed, "stopped", code, interrupt) }
@@ -158,31 +160,36 @@ public final class InterruptFlag: Sendable {
         let (dts, pts) = unsafe (packet.pointee.dts, packet.pointee.pts)
         return Frame(
             data: NALUnits.lengthPrefixed(units), isKey: isKey, dts: dts == none ? nil : ticks(dts),
-            pts: pts == none ? nil : ticks(pts), duration: ticks(unsafe packet.pointee.duration))
+            pts: pts == none ? nil : ticks(pts), duration: ticks(unsafe packet.pointee.duration) ?? 0)
     }
 
     /// Parameter sets in band replace what was known.
     private func learn(_ units: [ArraySlice<UInt8>]) {
-        parametersChanged = false
         let sets = units.filter { unit in
             codec == .h264
                 ? [H264NAL.sps, H264NAL.pps].contains(H264NAL.type(unit))
                 : (H265NAL.vps...H265NAL.pps).contains(H265NAL.type(unit))
         }
         guard !sets.isEmpty, let found = try? CodecParameters(codec: codec, units: sets.map(Array.init)) else { return }
-        parametersChanged = parameters != nil && parameters != found
+        // They may come in a packet of their own, before the frame they belong to.
+        if parameters != nil, parameters != found { parametersChanged = true }
         parameters = found
     }
 
-    private func ticks(_ value: Int64) -> Int64 {
-        av_rescale_q(value, timeBase, AVRational(num: 1, den: 90_000))
+    /// Nil for what is no time (2^52 ticks are 1500 years), so that nobody's sums of what a file says overflow.
+    private func ticks(_ value: Int64) -> Int64? {
+        let ticks = av_rescale_q(value, timeBase, AVRational(num: 1, den: 90_000))
+        return ticks.magnitude < 1 << 52 ? ticks : nil
     }
 
     private static func failure(
         _ code: MediaError.Code, _ what: String, _ result: Int32, _ interrupt: InterruptFlag
     ) -> MediaError {
         if interrupt.isSet { return MediaError(.interrupted, "It was stopped.") }
-        if result == sudocam_averror_exit() { return MediaError(.timedOut, "It \(what): nothing came in time.") }
+        // Not every protocol of libav says AVERROR_EXIT when it was interrupted; the RTSP handshake does not.
+        if result == sudocam_averror_exit() || interrupt.isOver {
+            return MediaError(.timedOut, "It \(what): nothing came in time.")
+        }
         return MediaError(code, "It \(what): \(AVFailure.text(result)).")
     }
 }
