@@ -156,18 +156,18 @@ public final class CameraSource: Sendable {
                     outlet.send(.parametersChanged(parameters))
                 }
                 let step = frame.duration > 0 ? frame.duration : Self.usualFrameTicks
-                let dts = frame.dts ?? frame.pts ?? lastDTS + step
+                let dts = frame.dts ?? frame.pts ?? lastDTS.addingSaturating(step)
                 lastDTS = dts
                 let base = first ?? dts
                 first = base
                 // A loop adds its length each time: sums saturate.
                 let line = dts.subtractingSaturating(base).addingSaturating(shift)
-                end = max(line + step, end)
+                end = max(line.addingSaturating(step), end)
                 frames += 1
                 // Paced like a camera.
                 let wait = microseconds(line).subtractingSaturating(time.monotonicNow() - start)
                 if wait > 0 { sleep(Double(min(wait, 60_000_000)) / 1_000_000, interrupt) }
-                let offset = frame.pts.map { $0 - dts } ?? 0
+                let offset = frame.pts.map { $0.subtractingSaturating(dts) } ?? 0
                 outlet.send(
                     .unit(
                         AccessUnit(
