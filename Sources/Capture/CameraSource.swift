@@ -165,7 +165,7 @@ public final class CameraSource: Sendable {
                 end = max(line.addingSaturating(step), end)
                 frames += 1
                 // Paced like a camera.
-                let wait = microseconds(line).subtractingSaturating(time.monotonicNow() - start)
+                let wait = Ticks.microseconds(line).subtractingSaturating(time.monotonicNow() - start)
                 if wait > 0 { sleep(Double(min(wait, 60_000_000)) / 1_000_000, interrupt) }
                 let offset = frame.pts.map { $0.subtractingSaturating(dts) } ?? 0
                 outlet.send(
@@ -179,13 +179,6 @@ public final class CameraSource: Sendable {
             guard loops else { throw CaptureError(.ended, "The file \(path) is over.") }
             shift = end
         }
-    }
-
-    private static func microseconds(_ ticks: Int64) -> Int64 {
-        let (seconds, rest) = ticks.quotientAndRemainder(dividingBy: 90_000)
-        let whole = seconds.multipliedReportingOverflow(by: 1_000_000)
-        if whole.overflow { return ticks < 0 ? .min : .max }
-        return whole.partialValue.addingSaturating(rest * 100 / 9)
     }
 
     private static func runRTSP(

@@ -17,8 +17,9 @@ public actor Recorder {
         /// A clip is cut at the first key frame after this many microseconds.
         public var clipLength: Int64 = 60_000_000
         public var clipBytes = 64 << 20
-        /// A chunk that does not fill within this time is padded, so that it reaches the disk.
-        public var padAfter: Int64 = 4_000_000
+        /// A chunk that does not fill within four seconds is padded, so that it reaches the disk. The timer looks every
+        /// 0.7 s, so it must act before that, not after.
+        public var padAfter: Int64 = 3_300_000
         public init(clipLength: Int64 = 60_000_000) { self.clipLength = clipLength }
     }
 
@@ -73,7 +74,8 @@ public actor Recorder {
         let fragment: [UInt8]?
         do {
             fragment = try clip.muxer.add(
-                unit.unit, dts: ticks(unit.decodeTime - clip.start), pts: ticks(unit.time - clip.start))
+                unit.unit, dts: Ticks.ticks(microseconds: unit.decodeTime - clip.start),
+                pts: Ticks.ticks(microseconds: unit.time - clip.start))
         } catch {
             throw IngestError(
                 .streamUnusable, "A frame of \(cameraName) does not fit into its clip.", underlying: error)
@@ -160,7 +162,7 @@ public actor Recorder {
     private func finish(at next: WallTime?) async {
         guard var clip = open else { return }
         open = nil
-        let tail = clip.muxer.flush(nextDTS: next.map { ticks($0 - clip.start) })
+        let tail = clip.muxer.flush(nextDTS: next.map { Ticks.ticks(microseconds: $0 - clip.start) })
         let index = clip.muxer.finish()
         let end = next ?? clip.start + clip.muxer.durationMicroseconds
         let writer = clip.writer
@@ -184,11 +186,6 @@ public actor Recorder {
     private func closed(_ key: UInt64, failed: Bool) {
         closing[key] = nil
         if failed { counters.failedClips += 1 } else { counters.clips += 1 }
-    }
-
-    private func ticks(_ microseconds: Int64) -> Int64 {
-        let (whole, rest) = microseconds.quotientAndRemainder(dividingBy: 1_000_000)
-        return whole.multipliedReportingOverflow(by: 90_000).partialValue + (rest * 9 + (rest < 0 ? -50 : 50)) / 100
     }
 }
 

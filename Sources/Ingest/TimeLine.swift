@@ -95,7 +95,7 @@ public struct TimeLine: Sendable {
 
         var dts = input.dts.addingSaturating(shift)
         if let last {
-            let ticksPassed = Self.microseconds(dts.subtractingSaturating(last.dts))
+            let ticksPassed = Ticks.microseconds(dts.subtractingSaturating(last.dts))
             let arrivalPassed = input.arrival - last.arrival
             if abs(ticksPassed.subtractingSaturating(arrivalPassed)) > Self.suspicion, !isBurst(ticksPassed) {
                 return suspect(dts: dts, arrival: input.arrival)
@@ -109,7 +109,7 @@ public struct TimeLine: Sendable {
         last = (dts, input.arrival)
 
         let candidate = arrivalWall.microseconds.subtractingSaturating(
-            Self.microseconds(input.isExact ? input.pts : dts))
+            Ticks.microseconds(input.isExact ? input.pts : dts))
         if offset == nil {
             bestOffset = min(bestOffset, candidate)
             guard input.isExact || input.arrival - monotonicBase >= Self.settleTime else { return .hold }
@@ -129,7 +129,7 @@ public struct TimeLine: Sendable {
 
     private func placement(dts: Int64, pts: Int64) -> Placement {
         let base = WallTime(microseconds: offset ?? 0)
-        return Placement(time: base + Self.microseconds(pts), decodeTime: base + Self.microseconds(dts))
+        return Placement(time: base + Ticks.microseconds(pts), decodeTime: base + Ticks.microseconds(dts))
     }
 
     /// Frames that come faster than real time while settling are pre-roll, not a fault (T8).
@@ -139,7 +139,7 @@ public struct TimeLine: Sendable {
 
     private mutating func suspect(dts: Int64, arrival: MonotonicTime) -> Verdict {
         let follows = suspects.last.map { before in
-            let ticks = Self.microseconds(dts.subtractingSaturating(before.dts))
+            let ticks = Ticks.microseconds(dts.subtractingSaturating(before.dts))
             return ticks > 0 && abs(ticks.subtractingSaturating(arrival - before.arrival)) < Self.stepThreshold
         }
         if follows == false { suspects.removeAll() }
@@ -166,13 +166,5 @@ public struct TimeLine: Sendable {
         } else if bestOffset > current {
             offset = min(bestOffset, current + allowance)
         }
-    }
-
-    static func microseconds(_ ticks: Int64) -> Int64 {
-        // Split so that no camera's tick count overflows; rounds to nearest.
-        let (seconds, rest) = ticks.quotientAndRemainder(dividingBy: 90_000)
-        let whole = seconds.multipliedReportingOverflow(by: 1_000_000)
-        guard !whole.overflow else { return seconds < 0 ? .min : .max }
-        return whole.partialValue.addingSaturating((rest * 100 + (rest < 0 ? -4 : 4)) / 9)
     }
 }

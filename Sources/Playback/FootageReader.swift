@@ -68,7 +68,7 @@ public actor FootageReader {
     private func group(at time: WallTime, _ camera: CameraID) async throws -> FootageAnswer {
         if let stretch = try await stretch(at: time, camera) {
             let clip = try await open(stretch)
-            if let index = clip.reader.groupIndex(showing: ticks(time - stretch.start)) {
+            if let index = clip.reader.groupIndex(showing: Ticks.ticks(microseconds: time - stretch.start)) {
                 let group = try await read(clip, index, camera)
                 if time < group.range.end || group.isGrowing == false && time - group.range.end < Self.contiguous {
                     return .group(group)
@@ -83,7 +83,7 @@ public actor FootageReader {
         let from = time - 1000
         if let stretch = try await stretch(at: from, camera) {
             let clip = try await open(stretch)
-            let wanted = ticks(from - stretch.start)
+            let wanted = Ticks.ticks(microseconds: from - stretch.start)
             if let index = clip.reader.groups.firstIndex(where: { $0.startTicks >= wanted }) {
                 return .group(try await read(clip, index, camera))
             }
@@ -100,7 +100,7 @@ public actor FootageReader {
         let upTo = time - 1
         if let stretch = try await stretch(at: upTo, camera) {
             let clip = try await open(stretch)
-            let wanted = ticks(time - stretch.start)
+            let wanted = Ticks.ticks(microseconds: time - stretch.start)
             if let index = clip.reader.groups.lastIndex(where: { $0.startTicks < wanted - 90 }) {
                 return .group(try await read(clip, index, camera))
             }
@@ -186,7 +186,7 @@ public actor FootageReader {
         frames.reserveCapacity(samples.count)
         for sample in samples {
             if reorders, !H264NAL.isReference(lengthPrefixed: sample.data) { continue }
-            let time = start + microseconds(sample.pts)
+            let time = start + Ticks.microseconds(sample.pts)
             if let last = frames.last, time <= last.time {
                 throw PlaybackError(
                     .unsupportedCodec, "This stream's B-frames refer to one another, which WebRTC cannot show.",
@@ -197,18 +197,9 @@ public actor FootageReader {
         guard let first = frames.first, let last = samples.last else {
             throw PlaybackError(.damaged, "A group of frames in this clip is empty.")
         }
-        let end = start + microseconds(last.dts.addingSaturating(last.duration))
+        let end = start + Ticks.microseconds(last.dts.addingSaturating(last.duration))
         return FrameGroup(
             camera: camera, range: TimeRange(first.time, max(end, first.time + 1)), frames: frames,
             parameters: reader.parameters, isGrowing: clip.record.isOpen && index == reader.groups.count - 1)
-    }
-
-    private func ticks(_ microseconds: Int64) -> Int64 {
-        let (seconds, rest) = microseconds.quotientAndRemainder(dividingBy: 1_000_000)
-        return seconds.multipliedReportingOverflow(by: 90_000).partialValue.addingSaturating(rest * 9 / 100)
-    }
-    private func microseconds(_ ticks: Int64) -> Int64 {
-        let (seconds, rest) = ticks.quotientAndRemainder(dividingBy: 90_000)
-        return seconds.multipliedReportingOverflow(by: 1_000_000).partialValue.addingSaturating(rest * 100 / 9)
     }
 }

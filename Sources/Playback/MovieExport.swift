@@ -67,9 +67,9 @@ public struct MovieExport: Sendable {
                 description = descriptions.count
                 descriptions.append(reader.parameters)
             }
-            let from = ticks(range.start - clip.start)
-            let to = ticks(range.end - clip.start)
-            let base = ticks(clip.start.microseconds - range.start.microseconds)
+            let from = Ticks.ticks(microseconds: range.start - clip.start)
+            let to = Ticks.ticks(microseconds: range.end - clip.start)
+            let base = Ticks.ticks(microseconds: clip.start.microseconds - range.start.microseconds)
             for index in reader.groups.indices {
                 let next = index + 1 < reader.groups.count ? reader.groups[index + 1].startTicks : Int64.max
                 guard reader.groups[index].startTicks < to, next > from else { continue }
@@ -85,9 +85,9 @@ public struct MovieExport: Sendable {
                     let begins = base + info.pts
                     let ends = begins + info.duration
                     // A frame is part of the range when any of its time is.
-                    if ends > 0, begins < ticks(range.duration) {
+                    if ends > 0, begins < Ticks.ticks(microseconds: range.duration) {
                         shown = (min(shown?.first ?? begins, begins), max(shown?.last ?? ends, ends))
-                        end = max(end, range.start + ends * 100 / 9)
+                        end = max(end, range.start + Ticks.microseconds(ends))
                     }
                 }
             }
@@ -103,11 +103,11 @@ public struct MovieExport: Sendable {
         let start = max(0, shown.first)
         let writer = MovieWriter(
             descriptions: descriptions, samples: samples.map(\.sample), editStart: start - first,
-            editDuration: min(ticks(range.duration), shown.last) - start)
+            editDuration: min(Ticks.ticks(microseconds: range.duration), shown.last) - start)
         let header = writer.header()
         return MovieExport(
             byteCount: header.count + writer.dataByteCount,
-            range: TimeRange(range.start + start * 100 / 9, min(end, range.end)), frameCount: samples.count,
+            range: TimeRange(range.start + Ticks.microseconds(start), min(end, range.end)), frameCount: samples.count,
             header: header, pieces: pieces, vault: vault)
     }
 
@@ -143,10 +143,5 @@ public struct MovieExport: Sendable {
             let samples = try await reader?.reader.samples(ofGroup: piece.group) ?? []
             return samples.reduce(into: []) { $0 += $1.data }
         }
-    }
-
-    private static func ticks(_ microseconds: Int64) -> Int64 {
-        let (seconds, rest) = microseconds.quotientAndRemainder(dividingBy: 1_000_000)
-        return seconds.multipliedReportingOverflow(by: 90_000).partialValue.addingSaturating(rest * 9 / 100)
     }
 }

@@ -50,7 +50,7 @@ public struct ClipMuxer: Sendable {
     /// Where the last frame ends, µs from the clip's start.
     public var durationMicroseconds: Int64 {
         let end = pending.last.map { $0.dts + lastDuration } ?? endTicks
-        return end / 9 * 100 + end % 9 * 100 / 9
+        return Ticks.microseconds(end)
     }
 
     /// `ftyp` and `moov`; call once, first.
