@@ -35,12 +35,14 @@ def iso(time_us):
 
 
 class Tests:
-    def __init__(self, sudocam, kills, aiortc):
-        self.sudocam, self.kills, self.aiortc = sudocam, kills, aiortc
+    def __init__(self, sudocam, kills, aiortc, only):
+        self.sudocam, self.kills, self.aiortc, self.only = sudocam, kills, aiortc, only
         self.passed, self.failed = 0, []
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sudocam-peer-"))
 
     def check(self, name, body):
+        if self.only and self.only not in name:
+            return
         began = time.monotonic()
         try:
             note = body()
@@ -79,6 +81,7 @@ class Tests:
         recorder = self.recorder("kill", CAMERAS, clip_seconds=2)
         committed, slowest, lost = set(), 0.0, 0.0
         try:
+            alive = time.time() * 1e6
             recorder.start()
             time.sleep(3)
             for _ in range(self.kills):
@@ -87,6 +90,7 @@ class Tests:
                 recorder.process.kill()
                 recorder.process.wait(10)
                 began = time.monotonic()
+                lived, alive = alive, time.time() * 1e6
                 recorder.start()
                 slowest = max(slowest, time.monotonic() - began)
                 now = self.clips(recorder)
@@ -94,19 +98,19 @@ class Tests:
                 missing = committed - objects
                 assert not missing, f"{len(missing)} committed clips are missing"
                 committed = objects
-                # What was lost is told by the last frame that still plays, not by an entry's guessed end.
+                # What was lost is told by the last frame that still plays, not by an entry's guessed end; where that is of an
+                # earlier life of the recorder, all of this one was lost, but not the time between the two.
                 camera = random.choice(recorder.state()["cameras"])["id"]
                 mine = [clip for clip in now if clip["camera"] == camera and clip["start"] < iso(killed)]
                 export = json.loads(recorder.command(
                     "export", camera, "--config", str(recorder.config), "--from", str(int(killed - 20e6)), "--to", str(int(killed)), "-o",
                     str(self.folder / "kept.mp4"), "--passphrase-fd", "0", "--json", input=PASSPHRASE + "\n").stdout)
-                gone = (killed - microseconds(export["to"])) / 1e6
-                # The promise is a second and one chunk (as long as 64 KiB last at this camera's rate, at most the four seconds
-                # after which a chunk is padded). What plays is a second less: a fragment that the last chunk's border cuts is
-                # not read (docs/decisions/0006). Rates vary within a clip, and half a second is for a busy machine.
+                gone = (killed - max(lived, microseconds(export["to"]))) / 1e6
+                # The promise is a second and one chunk: as long as 64 KiB last at this camera's rate, at most the four seconds
+                # after which a chunk is padded. Rates vary within a clip, and half a second is for a busy machine.
                 seconds = sum(microseconds(clip["end"]) - microseconds(clip["start"]) for clip in mine) / 1e6
                 chunk = min(4.0, 1.5 * 65536 / max(1.0, sum(clip["bytes"] for clip in mine) / max(0.1, seconds)))
-                assert gone < 1 + chunk + 1 + 0.5, f"{gone:.1f} s lost, a chunk lasts {chunk:.1f} s"
+                assert gone < 1 + chunk + 0.5, f"{gone:.1f} s lost, a chunk lasts {chunk:.1f} s"
                 lost = max(lost, gone)
                 assert slowest < 2, f"a restart took {slowest:.2f} s"
             recorder.stop()
@@ -310,6 +314,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sudocam", required=True)
     parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--only", help="run the checks whose name contains this")
     options = parser.parse_args()
     random.seed(os.environ.get("SUDOCAM_SEED", "1"))
-    sys.exit(Tests(str(pathlib.Path(options.sudocam).resolve()), options.kills, os.environ.get("SUDOCAM_AIORTC_PYTHON")).run())
+    sys.exit(Tests(str(pathlib.Path(options.sudocam).resolve()), options.kills, os.environ.get("SUDOCAM_AIORTC_PYTHON"), options.only).run())

@@ -8,8 +8,11 @@ public struct ClipReader: Sendable {
     public struct Group: Sendable, Equatable {
         /// Decoding time of the key frame, 90 kHz ticks from the clip's start.
         public var startTicks: Int64
-        /// Bytes from its first `moof` to the next group's (or to the end of the last fragment).
+        /// Bytes from its first `moof` to the next group's (or to the end of the last fragment, or of the last whole
+        /// sample where the clip ends inside one).
         public var bytes: Range<Int>
+        /// The clip ends, so far, inside this group's last fragment: only the samples before the cut count.
+        public internal(set) var isCut = false
     }
 
     public struct Sample: Sendable {
@@ -46,6 +49,12 @@ public struct ClipReader: Sendable {
     /// Where the next unread fragment begins; only for clips without `mfra`.
     private var scanned: Int
     private var isIndexed = false
+    /// How to take back what a cut fragment added, before it is looked at again.
+    private enum CutUndo: Sendable {
+        case removeLast
+        case restoreLast(Group)
+    }
+    private var cutUndo: CutUndo?
 
     public init(_ source: any ByteSource) async throws(MediaError) {
         self.source = source
@@ -77,37 +86,57 @@ public struct ClipReader: Sendable {
         return low
     }
 
-    /// Looks for fragments that were added since.
+    /// Looks for fragments that were added since. Of a fragment that is not all there yet (the clip is being written, or was
+    /// cut by a crash) the whole samples count: a second of video must not be lost for its last few bytes.
     public mutating func refresh() async throws(MediaError) {
         guard !isIndexed else { return }
+        takeBackCut()
         while let box = try await Self.boxHeader(source, at: scanned) {
             guard box.range.upperBound <= source.count else { return }
-            if box.type == "moof" {
-                // A moof whose mdat is not all there yet does not count.
-                guard let data = try await Self.boxHeader(source, at: box.range.upperBound), data.type == "mdat",
-                    data.range.upperBound <= source.count
-                else { return }
-                let samples = try Self.samples(try await Self.read(source, box.range), at: box.range.lowerBound)
-                guard let first = samples.first else { throw Self.malformed("a fragment without a sample") }
-                if first.isKey {
-                    guard groups.count < Self.groupLimit else { throw Self.malformed("too many fragments") }
-                    groups.append(Group(startTicks: first.dts, bytes: box.range.lowerBound..<data.range.upperBound))
-                } else if let last = groups.indices.last {
-                    groups[last].bytes = groups[last].bytes.lowerBound..<data.range.upperBound
-                }
-                scanned = data.range.upperBound
-            } else {
+            guard box.type == "moof" else {
                 scanned = box.range.upperBound
+                continue
             }
+            guard let data = try await Self.boxHeader(source, at: box.range.upperBound), data.type == "mdat"
+            else { return }
+            let samples = try Self.samples(try await Self.read(source, box.range), at: box.range.lowerBound)
+            guard let first = samples.first else { throw Self.malformed("a fragment without a sample") }
+            guard data.range.upperBound <= source.count else {
+                let end = samples.prefix { $0.bytes.upperBound <= source.count }.last?.bytes.upperBound
+                if let end { try add(first, box.range.lowerBound..<end, isCut: true) }
+                return
+            }
+            try add(first, box.range.lowerBound..<data.range.upperBound, isCut: false)
+            scanned = data.range.upperBound
         }
+    }
+
+    private mutating func add(_ first: SampleInfo, _ bytes: Range<Int>, isCut: Bool) throws(MediaError) {
+        if isCut { cutUndo = first.isKey ? .removeLast : groups.last.map(CutUndo.restoreLast) }
+        if first.isKey {
+            guard groups.count < Self.groupLimit else { throw Self.malformed("too many fragments") }
+            groups.append(Group(startTicks: first.dts, bytes: bytes, isCut: isCut))
+        } else if let last = groups.indices.last {
+            groups[last].bytes = groups[last].bytes.lowerBound..<bytes.upperBound
+            groups[last].isCut = isCut
+        }
+    }
+
+    private mutating func takeBackCut() {
+        switch cutUndo {
+        case .removeLast: groups.removeLast()
+        case .restoreLast(let group): groups[groups.count - 1] = group
+        case nil: break
+        }
+        cutUndo = nil
     }
 
     /// One group's samples with their data, in decoding order.
     public func samples(ofGroup index: Int) async throws(MediaError) -> [Sample] {
         guard groups.indices.contains(index) else { throw MediaError(.invalid, "The clip has no group \(index).") }
-        let range = groups[index].bytes
+        let (range, isCut) = (groups[index].bytes, groups[index].isCut)
         let bytes = try await Self.read(source, range)
-        return try Self.fragments(bytes, at: range.lowerBound).map { info throws(MediaError) in
+        return try Self.fragments(bytes, at: range.lowerBound, isCut: isCut).map { info throws(MediaError) in
             let local = info.bytes.lowerBound - range.lowerBound..<info.bytes.upperBound - range.lowerBound
             return Sample(
                 dts: info.dts, pts: info.pts, duration: info.duration, isKey: info.isKey, data: Array(bytes[local]))
@@ -117,7 +146,7 @@ public struct ClipReader: Sendable {
     /// The same without reading the frames themselves.
     public func sampleInfos(ofGroup index: Int) async throws(MediaError) -> [SampleInfo] {
         guard groups.indices.contains(index) else { throw MediaError(.invalid, "The clip has no group \(index).") }
-        let range = groups[index].bytes
+        let (range, isCut) = (groups[index].bytes, groups[index].isCut)
         var infos: [SampleInfo] = []
         var position = range.lowerBound
         while position < range.upperBound, let box = try await Self.boxHeader(source, at: position) {
@@ -127,11 +156,7 @@ public struct ClipReader: Sendable {
             }
             position = box.range.upperBound
         }
-        guard infos.allSatisfy({ range.contains($0.bytes.lowerBound) && $0.bytes.upperBound <= range.upperBound })
-        else {
-            throw Self.malformed("a sample outside its fragment")
-        }
-        return infos
+        return try Self.inside(range, infos, isCut: isCut)
     }
 
     /// One sample's data.
@@ -192,12 +217,18 @@ extension ClipReader {
         }
     }
 
-    /// The boxes in `bytes[range]`, whole ones only.
-    private static func boxes(_ bytes: [UInt8], in range: Range<Int>) throws(MediaError) -> [Box] {
+    /// The boxes in `bytes[range]`.
+    /// - Parameter isCut: the last one may be longer than what is there, and is left out; else that is an error.
+    private static func boxes(
+        _ bytes: [UInt8], in range: Range<Int>, isCut: Bool = false
+    ) throws(MediaError) -> [Box] {
         var boxes: [Box] = []
         var position = range.lowerBound
         while let box = try box(bytes[position..<range.upperBound], at: position) {
-            guard box.range.upperBound <= range.upperBound else { throw malformed("a box longer than its parent") }
+            guard box.range.upperBound <= range.upperBound else {
+                if isCut { break }
+                throw malformed("a box longer than its parent")
+            }
             boxes.append(box)
             position = box.range.upperBound
             if boxes.count > 10_000 { throw malformed("too many boxes") }
@@ -303,15 +334,21 @@ extension ClipReader {
     }
 
     /// Every sample of the fragments in `bytes`, which lie at `base` in the clip.
-    static func fragments(_ bytes: [UInt8], at base: Int) throws(MediaError) -> [SampleInfo] {
+    static func fragments(_ bytes: [UInt8], at base: Int, isCut: Bool) throws(MediaError) -> [SampleInfo] {
         var infos: [SampleInfo] = []
-        for box in try boxes(bytes, in: 0..<bytes.count) where box.type == "moof" {
+        for box in try boxes(bytes, in: 0..<bytes.count, isCut: isCut) where box.type == "moof" {
             infos += try samples(Array(bytes[box.range]), at: base + box.range.lowerBound)
         }
-        guard infos.allSatisfy({ $0.bytes.lowerBound >= base && $0.bytes.upperBound <= base + bytes.count }) else {
-            throw malformed("a sample outside its fragment")
-        }
-        return infos
+        return try inside(base..<base + bytes.count, infos, isCut: isCut)
+    }
+
+    /// Samples must lie inside their group; only where the clip was cut, the last ones are left out.
+    private static func inside(
+        _ range: Range<Int>, _ infos: [SampleInfo], isCut: Bool
+    ) throws(MediaError) -> [SampleInfo] {
+        let whole = infos.prefix { range.lowerBound <= $0.bytes.lowerBound && $0.bytes.upperBound <= range.upperBound }
+        guard isCut || whole.count == infos.count else { throw malformed("a sample outside its fragment") }
+        return Array(whole)
     }
 
     /// The samples a `moof` at `base` describes (ISO/IEC 14496-12 section 8.8).
