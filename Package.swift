@@ -46,6 +46,7 @@ let package = Package(
         library("AV", ["libavformat-dev", "libavcodec-dev", "libavutil-dev", "libswscale-dev"]),
         library("SRTP", ["libsrtp2-dev"]),
         library("Usrsctp", ["libusrsctp-dev"]),
+        library("QR", ["libqrencode-dev"]),
         library("Process", []),
         .target(name: "CAssets"),
 
@@ -86,10 +87,10 @@ let package = Package(
         .executableTarget(
             name: "sudocam",
             dependencies: [
-                "Core", "Vault", "Server", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Core", "Vault", "Server", "CQR", .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            swiftSettings: settings),
+            swiftSettings: strict),
 
         .target(
             name: "TestKit", dependencies: ["Core", "Media", "Vault"], path: "Tests/TestKit", swiftSettings: settings),

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import Server
 
 struct InitCommand: AsyncParsableCommand {
@@ -15,6 +16,8 @@ struct InitCommand: AsyncParsableCommand {
         try await reporting {
             let made = try await VaultCommands.initialise(
                 vault: vault, configuration: config, passphrase: try passphrase.read(twice: true))
+            // A phone's camera takes the code from the screen; a file or a pipe gets the text alone.
+            let code = isatty(STDOUT_FILENO) == 1 ? QRCode(made.recoveryIdentity) : nil
             try output.print(made) {
                 """
                 Vault \(made.vault) stands in \(made.path).
@@ -23,7 +26,7 @@ struct InitCommand: AsyncParsableCommand {
                 everything when the passphrase is lost.
 
                     \(made.recoveryIdentity)
-
+                \(code.map { "\n" + $0.lines(indent: "    ").joined(separator: "\n") + "\n" } ?? "")
                 Next: add your cameras to \(config) and run `sudocam serve`.
                 """
             }

@@ -49,12 +49,12 @@ struct PassphraseOptions: ParsableArguments {
     private static func ask(_ prompt: String) throws -> [UInt8] {
         FileHandle.standardError.write(Data(prompt.utf8))
         var before = termios()
-        tcgetattr(STDIN_FILENO, &before)
+        unsafe tcgetattr(STDIN_FILENO, &before)
         var quiet = before
         quiet.c_lflag &= ~tcflag_t(ECHO)
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet)
+        unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet)
         defer {
-            tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
+            unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
             FileHandle.standardError.write(Data("\n".utf8))
         }
         return try bytes(from: STDIN_FILENO)
@@ -68,7 +68,7 @@ struct PassphraseOptions: ParsableArguments {
     private static func bytes(from descriptor: Int32) throws -> [UInt8] {
         var bytes: [UInt8] = []
         var byte: UInt8 = 0
-        while Glibc.read(descriptor, &byte, 1) == 1, byte != UInt8(ascii: "\n") {
+        while unsafe Glibc.read(descriptor, &byte, 1) == 1, byte != UInt8(ascii: "\n") {
             bytes.append(byte)
             guard bytes.count <= 1024 else { throw CommandFailure("The passphrase is longer than 1024 bytes.") }
         }
