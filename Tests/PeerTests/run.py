@@ -25,6 +25,16 @@ from webdriver import free_port  # noqa: E402
 HERE = pathlib.Path(__file__).parent
 CAMERAS = {f"cam{index}": f"test:?size=320x240&rate=25&gop=25&bitrate={400000 + 100000 * index}" for index in range(4)}
 
+# As a browser offers; the fingerprint is nobody's, for nobody comes to connect.
+OFFER = "\r\n".join([
+    "v=0", "o=- 1 2 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0 1",
+    "m=video 9 UDP/TLS/RTP/SAVPF 102", "c=IN IP4 0.0.0.0", "a=ice-ufrag:brow", "a=ice-pwd:0123456789012345678901",
+    "a=fingerprint:sha-256 " + ":".join(["AB"] * 32), "a=setup:actpass", "a=mid:0", "a=recvonly", "a=rtcp-mux", "a=rtpmap:102 H264/90000",
+    "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+    "m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "c=IN IP4 0.0.0.0", "a=ice-ufrag:brow", "a=ice-pwd:0123456789012345678901",
+    "a=fingerprint:sha-256 " + ":".join(["AB"] * 32), "a=setup:actpass", "a=mid:1", "a=sctp-port:5000", "a=max-message-size:262144", "",
+])
+
 
 def microseconds(text):
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1e6
@@ -65,6 +75,7 @@ class Tests:
             self.check("other addresses than loopback speak TLS only, and the told certificate is used", self.tls)
             self.check("V29: one flipped byte anywhere is found and named", self.flips)
             self.check("I12: an RTSP camera is recorded, cut off, and returns", self.rtsp)
+            self.check("W40: five hundred tabs closed while connecting leave nothing behind", self.tabs)
             if self.aiortc:
                 self.check("an independent WebRTC client (aiortc) plays live through WHEP", self.whep)
             else:
@@ -294,6 +305,46 @@ class Tests:
         finally:
             server.terminate()
             server.wait(10)
+            recorder.stop()
+
+    def tabs(self):
+        recorder = self.recorder("tabs", {"hall": "test:?size=320x240&rate=10&gop=10"})
+        try:
+            recorder.start()
+            _, headers, _ = request(recorder.url + "api/v1/unlock", "POST", PASSPHRASE.encode())
+            cookie = headers["set-cookie"].split(";")[0]
+            process = pathlib.Path(f"/proc/{recorder.process.pid}")
+
+            def footprint():
+                resident = re.search(r"VmRSS:\s+(\d+)", (process / "status").read_text()).group(1)
+                return len(list((process / "fd").iterdir())), int(resident) / 1024
+
+            def viewers():
+                return int(re.search(r"^sudocam_viewers (\d+)", request(recorder.url + "metrics")[2].decode(), re.M).group(1))
+
+            def open_tab(close):
+                status, headers, body = request(recorder.url + "api/v1/sessions", "POST", OFFER.encode(), content_type="application/sdp", cookie=cookie)
+                assert status == 201, (status, body)
+                if close:
+                    status, _, _ = request(recorder.url.rstrip("/") + headers["location"], "DELETE", cookie=cookie)
+                    assert status in (200, 204), status
+
+            for _ in range(20):
+                open_tab(close=True)
+            time.sleep(2)
+            files, memory = footprint()
+            # Most tabs say good-bye, some are killed and never heard of again.
+            for index in range(500):
+                open_tab(close=index % 10 != 0)
+            assert viewers() == 50, viewers()
+            end = time.monotonic() + 33
+            while viewers() or footprint()[0] > files + 2:
+                assert time.monotonic() < end, f"{viewers()} sessions, {footprint()[0]} instead of {files} descriptors"
+                time.sleep(0.5)
+            after = footprint()
+            assert after[1] < memory + 20, f"{after[1]:.0f} MiB instead of {memory:.0f}"
+            return f"{files} to {after[0]} descriptors, {memory:.0f} to {after[1]:.0f} MiB"
+        finally:
             recorder.stop()
 
     def whep(self):
