@@ -104,6 +104,7 @@ public final class Peer {
         switch datagram.kind {
         case .stun:
             isGood = ice.handle(datagram, now: now)
+            if isGood, !isConnected, let roundTrip = ice.roundTrip { dtls.measured(roundTrip: roundTrip) }
             if isGood, !early.isEmpty, ice.knows(path) {
                 for early in early where early.local == path.local && early.remote == path.remote {
                     dtls.handle(early.bytes)

@@ -34,13 +34,27 @@ import Core
         unsafe SSL_set_bio(ssl, bio, bio)
         _ = unsafe SSL_ctrl(ssl, SSL_CTRL_SET_MTU, Int(Self.maximumDatagram), nil)
         if isClient { unsafe SSL_set_connect_state(ssl) } else { unsafe SSL_set_accept_state(ssl) }
-        // First retransmission after 200 ms instead of 1 s, doubling to 3 s.
-        unsafe DTLS_set_timer_cb(ssl) { _, last in last == 0 ? 200_000 : min(last &* 2, 3_000_000) }
+        // OpenSSL's first retransmission comes after 1 s; here after what the path needs, doubling to 3 s.
+        unsafe DTLS_set_timer_cb(ssl) { ssl, last in
+            guard last == 0 else { return min(last &* 2, 3_000_000) }
+            let asked = unsafe UInt32(clamping: UInt(bitPattern: SSL_get_ex_data(ssl, DTLSSession.firstTimeoutIndex)))
+            return asked > 0 ? asked : 200_000
+        }
         self.certificate = certificate
         self.fingerprint = fingerprint
         unsafe self.ssl = ssl
     }
     deinit { unsafe SSL_free(ssl) }
+
+    /// Application data (`SSL_set_app_data`) is ex_data 0: here the first timeout in µs, as a pointer's bits.
+    private static let firstTimeoutIndex: Int32 = 0
+
+    /// What ICE measured, µs: a lost flight is sent again after two round trips, not sooner than 50 ms.
+    func measured(roundTrip: Int64) {
+        guard state == .handshaking else { return }
+        let timeout = UInt(min(max(50_000, 2 * roundTrip), 1_000_000))
+        _ = unsafe SSL_set_ex_data(ssl, Self.firstTimeoutIndex, UnsafeMutableRawPointer(bitPattern: timeout))
+    }
 
     func takeOutput() -> [[UInt8]] {
         defer { queue.outbound = [] }
