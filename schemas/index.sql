@@ -1,10 +1,11 @@
--- The index: a cache of the ledger, version 1. May be deleted at any time; `user_version` is the schema's version.
+-- The index: a cache of the ledger, version 2. May be deleted at any time; `user_version` is the schema's version.
 -- Times are microseconds since the Unix epoch, UTC. Identifiers are 16-byte UUIDs, objects 32-byte SHA-256 digests.
 
 CREATE TABLE meta (
     key TEXT PRIMARY KEY NOT NULL,
-    -- 'position': ledger entries taken in so far.
-    value INTEGER NOT NULL
+    -- 'position': ledger entries taken in so far. 'clock': the last time somebody vouches for, see clip.doubtful.
+    -- 'policy': SHA-256 of the retention policy in force.
+    value NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE clip (
@@ -19,10 +20,22 @@ CREATE TABLE clip (
     kind TEXT NOT NULL,
     salvaged INTEGER NOT NULL,
     -- 1: its times cannot be; kept, not listed, reported by verify.
-    implausible INTEGER NOT NULL
+    implausible INTEGER NOT NULL,
+    -- 1: recorded while the wall clock was far from where anybody vouches for it; retention by age leaves it alone.
+    doubtful INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX clip_by_time ON clip (camera, start, "end") WHERE implausible = 0;
-CREATE INDEX clip_by_sequence ON clip (camera, seq);
+CREATE INDEX clip_doubtful ON clip (camera, start) WHERE doubtful = 1;
+
+-- What each camera has, so that budgets cost no scan; follows clip.
+CREATE TABLE usage (
+    camera BLOB PRIMARY KEY NOT NULL,
+    bytes INTEGER NOT NULL,
+    doubtful_bytes INTEGER NOT NULL,
+    clips INTEGER NOT NULL,
+    -- The highest sequence number ever, also of clips that are gone.
+    sequence INTEGER NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE gap (
     camera BLOB NOT NULL,
@@ -40,11 +53,25 @@ CREATE TABLE epoch (
     day INTEGER NOT NULL,
     recipient TEXT NOT NULL,
     file BLOB NOT NULL,
-    shredded INTEGER NOT NULL DEFAULT 0
+    shredded INTEGER NOT NULL DEFAULT 0,
+    -- Clips that are sealed to it and still there.
+    clips INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX epoch_by_day ON epoch (camera, day);
 
 -- Objects the ledger says are gone, so that an interrupted removal is finished and not taken for a find.
 CREATE TABLE deleted (
-    object BLOB PRIMARY KEY NOT NULL
+    object BLOB PRIMARY KEY NOT NULL,
+    -- 1: its file may still be there.
+    pending INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX deleted_pending ON deleted (object) WHERE pending = 1;
+
+CREATE TABLE hold (
+    hold BLOB PRIMARY KEY NOT NULL,
+    -- NULL: every camera.
+    camera BLOB,
+    start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL,
+    note BLOB
 ) WITHOUT ROWID;

@@ -21,6 +21,7 @@ public enum VaultName {}
 public enum CameraName {}
 public enum RunName {}
 public enum EpochName {}
+public enum HoldName {}
 
 public typealias VaultID = Identifier<VaultName>
 public typealias CameraID = Identifier<CameraName>
@@ -28,6 +29,8 @@ public typealias CameraID = Identifier<CameraName>
 public typealias RunID = Identifier<RunName>
 /// One camera and one UTC day.
 public typealias EpochID = Identifier<EpochName>
+/// One range of time that retention leaves alone until it is released.
+public typealias HoldID = Identifier<HoldName>
 
 /// Names an object: the SHA-256 of its sealed bytes.
 public struct ObjectID: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {

@@ -10,6 +10,9 @@ struct Lane: Sendable {
         Lane(queue: DispatchQueue(label: "sudocam." + name, attributes: .concurrent))
     }
 
+    /// Waits on the calling thread, which must not be one of this lane's own.
+    func runBlocking<Value>(_ body: () -> Value) -> Value { queue.sync(execute: body) }
+
     func run<Value: Sendable>(
         _ body: @escaping @Sendable () throws(VaultError) -> Value
     ) async throws(VaultError) -> Value {

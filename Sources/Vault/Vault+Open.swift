@@ -96,11 +96,18 @@ extension Vault {
         let recovery = Recovery(layout: layout, files: files, vault: file.id, index: index, now: time.wallNow())
         var entries = try recovery.run(isWhole: isIndexNew, &alarms)
         entries.append(
-            LedgerEntry(at: time.wallNow(), .open(software: version, vaultFile: try digest(file, layout, files))))
+            LedgerEntry(
+                at: time.wallNow(),
+                .open(
+                    software: version, vaultFile: try digest(file, layout, files),
+                    isSynchronised: time.isWallSynchronised())))
         try committer.commit(entries)
-        return Vault(
+        let vault = Vault(
             layout: layout, files: files, time: time, mode: .write(softwareVersion: version), file: file, index: index,
             ledger: ledger, writing: Writing(committer: committer, lock: lock), hub: hub, alarms: alarms)
+        try vault.finishDeletions()
+        try vault.finishShredding()
+        return vault
     }
 
     private static func digest(

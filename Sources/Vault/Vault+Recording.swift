@@ -15,7 +15,7 @@ extension Vault {
                 vault: id, camera: camera, epoch: epoch.epoch, run: run, sequence: sequence, start: start)
             let part = try SealedPart(
                 identity, to: epoch.recipient, path: layout.open + "/\(UUID.random()).part", files: files
-            ) { [weak self] in self?.giveUpBallast() ?? false }
+            ) { [weak self] in self?.makeRoom() ?? false }
             recording.withLock { recording in
                 recording.sequences[camera] = sequence
                 recording.parts[ObjectIdentifier(part)] = part
@@ -100,6 +100,9 @@ extension Vault {
         return record
     }
 
+    /// The disk is full: first the reserve goes, then the oldest footage that nothing holds. True when something went.
+    private func makeRoom() -> Bool { giveUpBallast() || deleteForSpace() }
+
     /// The reserve for a full disk: true when there was one.
     private func giveUpBallast() -> Bool {
         guard let attributes = try? files.attributes(layout.ballast), attributes.count > 0,
@@ -138,7 +141,7 @@ extension Vault {
     }
     /// That the machine's wall clock was set.
     public func recordClockStep(from: WallTime, to: WallTime) async throws(VaultError) {
-        try await commit(.clock(from: from, to: to))
+        try await commit(.clock(from: from, to: to, isConfirmed: false))
     }
     func commit(_ body: LedgerEntry.Body) async throws(VaultError) {
         let committer = try committer()

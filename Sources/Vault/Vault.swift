@@ -11,6 +11,7 @@ public enum VaultMode: Sendable, Hashable {
 public enum VaultEvent: Sendable, Hashable {
     case committed(ClipRecord)
     case gap(GapRecord)
+    case deleted(ClipRecord, RetentionCause)
     case locked
     case unlocked
     /// Something the owner must hear of.
@@ -42,7 +43,9 @@ public final class Vault: Sendable {
     let keyLane = Lane.serial("vault.keys")
     let beginLane = Lane.serial("vault.begin")
     let syncLane = Lane.serial("vault.sync")
+    let retentionLane = Lane.serial("vault.retention")
     let recording = Mutex(Recording())
+    let retention = Mutex(RetentionState())
     /// Nil when only reading, or closed.
     let writing: Mutex<Writing?>
 

@@ -21,6 +21,8 @@ public struct VaultError: Failure, Equatable {
         /// The owner's identity is not in memory.
         case locked
         case wrongPassphrase
+        /// A hold keeps it.
+        case held
         /// The vault, the writer or the reader was closed.
         case closed
         case noSpace

@@ -33,6 +33,7 @@ public final class FaultyFileSystem: FileSystem {
         try base.syncDirectory(path)
     }
     public func isNetwork(_ path: String) throws(VaultError) -> Bool { false }
+    public func space(_ path: String) throws(VaultError) -> (free: Int, total: Int) { try base.space(path) }
     public func lock(_ path: String) throws(VaultError) -> (any OpenFile)? { try base.lock(path) }
 }
 

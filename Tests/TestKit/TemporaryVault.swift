@@ -45,6 +45,16 @@ public struct TemporaryVault: Sendable {
             scryptWorkFactor: 4, ballast: 0)
     }
 
+    /// The same vault as it lies there now, in a folder of its own, under the same clock.
+    public func copy() throws -> TemporaryVault { try TemporaryVault(copying: self) }
+
+    private init(copying other: TemporaryVault) throws {
+        folder = try TemporaryFolder()
+        time = other.time
+        creation = other.creation
+        try FileManager.default.copyItem(atPath: other.path, toPath: folder.path + "/vault")
+    }
+
     public func open(
         _ mode: VaultMode = .write(softwareVersion: "test"), files: any FileSystem = PosixFileSystem()
     ) async throws -> Vault {

@@ -151,7 +151,7 @@ struct IdleLock: Service {
                     case .alarm(let text):
                         logger.error("alarm", metadata: ["alarm": "\(text)"])
                         recorder.raise(alarm: text)
-                    case .committed, .gap, .locked, .unlocked: changes.changed()
+                    case .committed, .gap, .deleted, .locked, .unlocked: changes.changed()
                     }
                 }
             }

@@ -3,9 +3,9 @@ import Foundation
 import GRDB
 
 extension Index {
-    private static let columns = #"object, camera, epoch, run, seq, start, "end", bytes, kind, salvaged"#
+    static let columns = #"object, camera, epoch, run, seq, start, "end", bytes, kind, salvaged"#
 
-    private static func record(_ row: Row, _ vault: VaultID) throws -> ClipRecord {
+    static func record(_ row: Row, _ vault: VaultID) throws -> ClipRecord {
         guard let object = ObjectID(digest: Array(row[0] as Data)) else {
             throw VaultError(.index, "The index holds a malformed object name.")
         }
@@ -150,7 +150,7 @@ extension Index {
             try database.read { db in
                 UInt64(
                     clamping: try Int64.fetchOne(
-                        db, sql: "SELECT seq FROM clip WHERE camera = ? ORDER BY seq DESC LIMIT 1",
+                        db, sql: "SELECT sequence FROM usage WHERE camera = ?",
                         arguments: [camera.blob])
                         ?? 0)
             }
@@ -186,7 +186,7 @@ extension Index {
     func isDeleted(_ object: ObjectID) throws(VaultError) -> Bool {
         try exists("SELECT 1 FROM deleted WHERE object = ?", Data(object.digest))
     }
-    private func exists(_ sql: String, _ key: Data) throws(VaultError) -> Bool {
+    func exists(_ sql: String, _ key: Data) throws(VaultError) -> Bool {
         try Self.wrapping {
             try database.read { db in try Int.fetchOne(db, sql: sql, arguments: [key]) != nil }
         }
@@ -196,7 +196,7 @@ extension Index {
     package func dump() throws(VaultError) -> [String] {
         try Self.wrapping {
             try database.read { db in
-                try ["meta", "clip", "gap", "epoch", "deleted"].flatMap { table in
+                try ["meta", "clip", "usage", "gap", "epoch", "deleted", "hold"].flatMap { table in
                     try Row.fetchAll(db, sql: "SELECT * FROM \(table) ORDER BY 1").map { table + $0.description }
                 }
             }

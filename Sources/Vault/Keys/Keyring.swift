@@ -66,6 +66,20 @@ final class Keyring: Sendable {
         return identity
     }
 
+    /// Errors: `.locked`.
+    func owner() throws(VaultError) -> AgeIdentity {
+        guard let owner = state.withLock({ $0.owner }) else { throw Self.locked }
+        return owner
+    }
+
+    /// Its key is destroyed: nothing opens with a copy of ours.
+    func forget(_ id: EpochID) {
+        state.withLock { state in
+            state.epochs[id]?.secret.wipe()
+            state.epochs[id] = nil
+        }
+    }
+
     static var locked: VaultError {
         VaultError(.locked, "The vault is locked.", hint: "Unlock it with the passphrase.")
     }

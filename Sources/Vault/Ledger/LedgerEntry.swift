@@ -7,11 +7,16 @@ struct LedgerEntry: Sendable, Hashable {
         case epoch(EpochRecord)
         case gap(GapRecord)
         case camera(CameraID, CameraChange)
-        case clock(from: WallTime, to: WallTime)
+        /// The wall clock was set; `isConfirmed`: the owner or a time server vouches for the new time.
+        case clock(from: WallTime, to: WallTime, isConfirmed: Bool)
         /// A start of the recorder; `vaultFile` is the SHA-256 of `vault.json`.
-        case open(software: String, vaultFile: ObjectID)
-        /// Removal of an object: the rule and the policy that caused it.
-        case delete(ObjectID, rule: String, policy: String)
+        case open(software: String, vaultFile: ObjectID, isSynchronised: Bool)
+        /// Removal of an object; written before the file goes.
+        case delete(DeletionRecord)
+        /// The policy that retention follows from here on, as text; named by its SHA-256.
+        case policy(ObjectID, String)
+        case hold(HoldRecord)
+        case release(HoldID)
         /// Removal of an epoch's key.
         case shred(EpochID, rule: String)
         /// A kind a newer version writes; kept and counted, not understood.
@@ -64,19 +69,39 @@ struct LedgerEntry: Sendable, Hashable {
             begin("camera")
             text("camera", camera)
             text("change", change.rawValue)
-        case .clock(let from, let to):
+        case .clock(let from, let to, let isConfirmed):
             begin("clock")
             number("from", from.microseconds)
             number("to", to.microseconds)
-        case .open(let software, let vaultFile):
+            if isConfirmed { line += ",\"confirmed\":true" }
+        case .open(let software, let vaultFile, let isSynchronised):
             begin("open")
             text("software", software)
             text("vaultFile", vaultFile)
-        case .delete(let object, let rule, let policy):
+            if isSynchronised { line += ",\"synchronised\":true" }
+        case .delete(let deletion):
             begin("delete")
-            text("object", object)
-            text("rule", rule)
+            text("object", deletion.object)
+            text("camera", deletion.camera)
+            number("start", deletion.range.start.microseconds)
+            number("end", deletion.range.end.microseconds)
+            number("bytes", deletion.byteCount)
+            text("rule", deletion.cause)
+            text("policy", deletion.policy)
+        case .policy(let policy, let words):
+            begin("policy")
             text("policy", policy)
+            text("text", words)
+        case .hold(let hold):
+            begin("hold")
+            text("hold", hold.hold)
+            if let camera = hold.camera { text("camera", camera) }
+            number("start", hold.range.start.microseconds)
+            number("end", hold.range.end.microseconds)
+            if let note = hold.note { text("note", Base64.encode(note, padded: true)) }
+        case .release(let hold):
+            begin("release")
+            text("hold", hold)
         case .shred(let epoch, let rule):
             begin("shred")
             text("epoch", epoch)
@@ -142,15 +167,37 @@ struct LedgerEntry: Sendable, Hashable {
             return .camera(camera, change)
         case "clock":
             guard let from = time("from"), let to = time("to") else { return nil }
-            return .clock(from: from, to: to)
+            return .clock(from: from, to: to, isConfirmed: json["confirmed"]?.bool ?? false)
         case "open":
             guard let software = text("software"), let vaultFile = object("vaultFile") else { return nil }
-            return .open(software: software, vaultFile: vaultFile)
+            return .open(
+                software: software, vaultFile: vaultFile, isSynchronised: json["synchronised"]?.bool ?? false)
         case "delete":
-            guard let object = object("object"), let rule = text("rule"), let policy = text("policy") else {
-                return nil
+            guard let removed = object("object"), let camera = identifier("camera", as: CameraName.self),
+                let start = time("start"), let end = time("end"), let bytes = json["bytes"]?.integer, bytes >= 0,
+                let cause = text("rule").flatMap({ RetentionCause($0) }), let policy = object("policy")
+            else { return nil }
+            return .delete(
+                DeletionRecord(
+                    object: removed, camera: camera, range: TimeRange(start, end), byteCount: Int(bytes), cause: cause,
+                    policy: policy))
+        case "policy":
+            guard let policy = object("policy"), let words = text("text") else { return nil }
+            return .policy(policy, words)
+        case "hold":
+            guard let hold = identifier("hold", as: HoldName.self), let start = time("start"), let end = time("end")
+            else { return nil }
+            var camera: CameraID?
+            if json["camera"] != nil {
+                guard let named = identifier("camera", as: CameraName.self) else { return nil }
+                camera = named
             }
-            return .delete(object, rule: rule, policy: policy)
+            let note = text("note").flatMap { Base64.decode(Array($0.utf8), padded: true) }
+            guard (note == nil) == (json["note"] == nil) else { return nil }
+            return .hold(HoldRecord(hold: hold, camera: camera, range: TimeRange(start, end), note: note))
+        case "release":
+            guard let hold = identifier("hold", as: HoldName.self) else { return nil }
+            return .release(hold)
         case "shred":
             guard let epoch = identifier("epoch", as: EpochName.self), let rule = text("rule") else { return nil }
             return .shred(epoch, rule: rule)

@@ -3,8 +3,12 @@ public import Core
 /// What retention makes of a clip.
 public enum RetentionClass: String, Sendable, Hashable, Codable, CaseIterable {
     case continuous
+    /// Something moved while it ran.
+    case motion
     /// Something was detected while it ran.
     case event
+    /// A person named what is seen in it.
+    case labelled
 }
 
 /// Why there is no recording.
@@ -80,4 +84,37 @@ struct EpochRecord: Sendable, Hashable {
 /// What became of a camera; its name never stands here.
 public enum CameraChange: String, Sendable, Hashable, Codable {
     case added, removed
+}
+
+/// A stretch of time that retention leaves alone until it is released.
+public struct HoldRecord: Sendable, Hashable {
+    public var hold: HoldID
+    /// Nil: every camera.
+    public var camera: CameraID?
+    public var range: TimeRange
+    /// Why, sealed to the vault's recipients: an age file. Nil when nothing was noted.
+    var note: [UInt8]?
+
+    init(hold: HoldID, camera: CameraID?, range: TimeRange, note: [UInt8]?) {
+        self.hold = hold
+        self.camera = camera
+        self.range = range
+        self.note = note
+    }
+    public func covers(_ clip: ClipRecord) -> Bool {
+        (camera == nil || camera == clip.camera)
+            && (range.overlaps(clip.range) || clip.range.isEmpty && range.contains(clip.start))
+    }
+}
+
+/// A clip that is gone, and why: the receipt that stays.
+public struct DeletionRecord: Sendable, Hashable {
+    public var object: ObjectID
+    public var camera: CameraID
+    public var range: TimeRange
+    /// Of the sealed object.
+    public var byteCount: Int
+    public var cause: RetentionCause
+    /// The policy in force: SHA-256 of its text in the ledger's `policy` entry.
+    public var policy: ObjectID
 }

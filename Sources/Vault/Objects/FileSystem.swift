@@ -17,6 +17,8 @@ public protocol FileSystem: Sendable {
     func syncDirectory(_ path: String) throws(VaultError)
     /// Whether other machines may write here too (NFS, SMB and the like), by `statfs`.
     func isNetwork(_ path: String) throws(VaultError) -> Bool
+    /// Bytes of the file system under `path`: what is free for us, and all there are, by `statvfs`.
+    func space(_ path: String) throws(VaultError) -> (free: Int, total: Int)
     /// An exclusive `flock`, held until the result is released; nil when another process holds it.
     func lock(_ path: String) throws(VaultError) -> (any OpenFile)?
 }

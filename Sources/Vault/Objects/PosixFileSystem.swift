@@ -79,6 +79,13 @@ public struct PosixFileSystem: FileSystem {
         return magics.contains(UInt32(truncatingIfNeeded: status.f_type))
     }
 
+    public func space(_ path: String) throws(VaultError) -> (free: Int, total: Int) {
+        var status = statvfs()
+        guard unsafe statvfs(path, &status) == 0 else { throw failure("statvfs", path) }
+        let block = Int(status.f_frsize)
+        return (Int(status.f_bavail) * block, Int(status.f_blocks) * block)
+    }
+
     public func lock(_ path: String) throws(VaultError) -> (any OpenFile)? {
         let descriptor = retrying { unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
         guard descriptor >= 0 else { throw failure("open", path) }

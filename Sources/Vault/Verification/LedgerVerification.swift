@@ -12,6 +12,8 @@ struct LedgerVerification {
     var epochs: [EpochID: EpochRecord] = [:]
     var shredded: Set<EpochID> = []
     private var lastVaultFile: ObjectID?
+    private var policies: [ObjectID: RetentionPolicy] = [:]
+    private var holds: [HoldID: HoldRecord] = [:]
     private var sequences: [CameraID: Sequences] = [:]
 
     init(_ ledger: LedgerReader, _ file: VaultFile) {
@@ -142,12 +144,51 @@ struct LedgerVerification {
                     "runs from \(clip.start.microseconds) to \(clip.end.microseconds) µs")
             }
         case .epoch(let epoch): epochs[epoch.epoch] = epoch
-        case .delete(let object, _, _):
-            clips[object] = nil
-            deleted.insert(object)
+        case .delete(let deletion):
+            check(deletion, at: entry.at, subject)
+            clips[deletion.object] = nil
+            deleted.insert(deletion.object)
+        case .policy(let digest, let text):
+            policies[digest] = RetentionPolicy(text: text)
+            if ObjectID(digest: Digest.sha256(Array(text.utf8))) != digest {
+                add(.forged, subject, "is a policy under another one's name")
+            }
+        case .hold(let hold): holds[hold.hold] = hold
+        case .release(let hold): holds[hold] = nil
         case .shred(let epoch, _): shredded.insert(epoch)
-        case .open(_, let vaultFile): lastVaultFile = vaultFile
+        case .open(_, let vaultFile, _): lastVaultFile = vaultFile
         case .gap, .camera, .clock, .other: break
+        }
+    }
+}
+
+extension LedgerVerification {
+    /// Whether the policy in force allowed it, as far as the ledger alone can tell.
+    private mutating func check(
+        _ deletion: DeletionRecord, at time: WallTime, _ subject: VerificationFinding.Subject
+    ) {
+        guard let clip = clips[deletion.object] else {
+            return add(.outOfOrder, subject, "removes object \(deletion.object), which is not there")
+        }
+        if clip.camera != deletion.camera || clip.range != deletion.range || clip.byteCount != deletion.byteCount {
+            add(.forged, subject, "describes object \(deletion.object) otherwise than the entry that added it")
+        }
+        if let hold = holds.values.first(where: { $0.covers(clip) }) {
+            add(.deletedEarly, subject, "removes object \(deletion.object), which hold \(hold.hold) keeps")
+        }
+        if deletion.cause == .shredded {
+            if !shredded.contains(clip.identity.epoch) {
+                add(.deletedEarly, subject, "says that object \(deletion.object) was shredded, but its epoch was not")
+            }
+            return
+        }
+        guard let policy = policies[deletion.policy] else {
+            return add(.deletedEarly, subject, "names a policy that no entry before it describes")
+        }
+        guard case .age(let number) = deletion.cause else { return }
+        let rule = policy.rule(for: clip)
+        guard let rule, rule.number == number, let keep = rule.rule.keep, clip.end <= time - keep else {
+            return add(.deletedEarly, subject, "its policy keeps object \(deletion.object) longer")
         }
     }
 }

@@ -15,6 +15,8 @@ public struct VerificationFinding: Sendable, Hashable, CustomStringConvertible {
         case forged
         /// It is there although the ledger says it was removed.
         case notDeleted
+        /// Removed although the policy in force, or a hold, kept it.
+        case deletedEarly
         /// A clip's times cannot be.
         case implausible
     }

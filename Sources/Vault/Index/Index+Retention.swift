@@ -1,0 +1,207 @@
+public import Core
+import Foundation
+import GRDB
+
+/// What a pass sees of the index. Blocks; called from lanes only.
+struct IndexCatalog: RetentionCatalog {
+    let index: Index
+    let vault: VaultID
+
+    func cameras() throws(VaultError) -> [CameraID] {
+        try Index.wrapping {
+            try index.database.read { db in
+                try Data.fetchAll(db, sql: "SELECT camera FROM usage WHERE clips > 0 ORDER BY camera").map {
+                    try CameraID(blob: $0)
+                }
+            }
+        }
+    }
+
+    func bytes(_ camera: CameraID) throws(VaultError) -> (trusted: Int, doubtful: Int) {
+        try Index.wrapping {
+            try index.database.read { db in
+                let row = try Row.fetchOne(
+                    db, sql: "SELECT bytes, doubtful_bytes FROM usage WHERE camera = ?", arguments: [camera.blob])
+                return row.map { ($0[0], $0[1]) } ?? (0, 0)
+            }
+        }
+    }
+
+    func clips(
+        _ camera: CameraID, doubtful: Bool, after cursor: RetentionCursor?, limit: Int
+    ) throws(VaultError) -> [ClipRecord] {
+        try Index.wrapping {
+            try index.database.read { db in
+                // Each form goes along one of the partial indexes; clips whose times cannot be are left alone.
+                let statement = try db.cachedStatement(
+                    sql: """
+                        SELECT \(Index.columns) FROM clip WHERE implausible = 0 AND camera = ? AND doubtful = \(doubtful ? 1 : 0)
+                        AND (start > ?2 OR (start = ?2 AND object > ?3)) AND start >= ?2
+                        ORDER BY start, object LIMIT ?4
+                        """)
+                return try Row.fetchAll(
+                    statement,
+                    arguments: [
+                        camera.blob, cursor?.start.microseconds ?? .min, Data(cursor?.object.digest ?? []), limit,
+                    ]
+                ).map { try Index.record($0, vault) }
+            }
+        }
+    }
+}
+
+/// What a camera has, for plans and forecasts.
+public struct CameraUsage: Sendable, Hashable {
+    public var camera: CameraID
+    public var clips: Int
+    /// Of sealed objects, those of doubtful time included.
+    public var bytes: Int
+    public var doubtfulBytes: Int
+    /// From the first clip's start to the last one's end.
+    public var span: TimeRange?
+}
+
+extension Index {
+    func usage() throws(VaultError) -> [CameraUsage] {
+        try Self.wrapping {
+            try database.read { db in
+                try Row.fetchAll(
+                    db, sql: "SELECT camera, clips, bytes, doubtful_bytes FROM usage ORDER BY camera"
+                ).map { row in
+                    let camera: Data = row[0]
+                    let first = try Int64.fetchOne(
+                        db,
+                        sql: "SELECT start FROM clip WHERE implausible = 0 AND camera = ? ORDER BY start LIMIT 1",
+                        arguments: [camera])
+                    let last = try Int64.fetchOne(
+                        db,
+                        sql:
+                            #"SELECT "end" FROM clip WHERE implausible = 0 AND camera = ? ORDER BY start DESC LIMIT 1"#,
+                        arguments: [camera])
+                    let trusted: Int = row[2]
+                    let doubtful: Int = row[3]
+                    return CameraUsage(
+                        camera: try CameraID(blob: camera), clips: row[1], bytes: trusted + doubtful,
+                        doubtfulBytes: doubtful,
+                        span: first.flatMap { first in
+                            last.map { TimeRange(WallTime(microseconds: first), WallTime(microseconds: $0)) }
+                        })
+                }
+            }
+        }
+    }
+
+    func holds() throws(VaultError) -> [HoldRecord] {
+        try Self.wrapping {
+            try database.read { db in
+                try Row.fetchAll(db, sql: #"SELECT hold, camera, start, "end", note FROM hold ORDER BY start, hold"#)
+                    .map { row in
+                        let camera: Data? = row[1]
+                        let note: Data? = row[4]
+                        return HoldRecord(
+                            hold: try HoldID(blob: row[0]), camera: try camera.map { try CameraID(blob: $0) },
+                            range: TimeRange(WallTime(microseconds: row[2]), WallTime(microseconds: row[3])),
+                            note: note.map { Array($0) })
+                    }
+            }
+        }
+    }
+
+    func clockTrust() throws(VaultError) -> ClockTrust {
+        try Self.wrapping { try database.read { db in try ClockTrust(db) } }
+    }
+
+    /// Objects that the ledger removed and whose files may still be there.
+    func pendingDeletions(limit: Int) throws(VaultError) -> [ObjectID] {
+        try Self.wrapping {
+            try database.read { db in
+                try Data.fetchAll(
+                    db, sql: "SELECT object FROM deleted WHERE pending = 1 ORDER BY object LIMIT ?", arguments: [limit]
+                ).compactMap { ObjectID(digest: Array($0)) }
+            }
+        }
+    }
+    func finished(deletions: [ObjectID]) throws(VaultError) {
+        try Self.wrapping {
+            try database.write { db in
+                let statement = try db.cachedStatement(sql: "UPDATE deleted SET pending = 0 WHERE object = ?")
+                for object in deletions { try statement.execute(arguments: [Data(object.digest)]) }
+            }
+        }
+    }
+
+    /// Epochs of days before `day` whose last clip is gone and whose key is still there.
+    func emptyEpochs(before day: Int64, limit: Int) throws(VaultError) -> [EpochID] {
+        try Self.wrapping {
+            try database.read { db in
+                try Data.fetchAll(
+                    db,
+                    sql: """
+                        SELECT epoch FROM epoch WHERE shredded = 0 AND clips = 0 AND day < ?
+                        ORDER BY day, epoch LIMIT ?
+                        """, arguments: [day, limit]
+                ).map { try EpochID(blob: $0) }
+            }
+        }
+    }
+    func epochs(_ camera: CameraID, day: Int64) throws(VaultError) -> [(epoch: EpochID, isShredded: Bool)] {
+        try Self.wrapping {
+            try database.read { db in
+                try Row.fetchAll(
+                    db, sql: "SELECT epoch, shredded FROM epoch WHERE camera = ? AND day = ?",
+                    arguments: [camera.blob, day]
+                ).map { (try EpochID(blob: $0[0]), $0[1]) }
+            }
+        }
+    }
+    /// Every clip of an epoch, also those whose times cannot be.
+    func clips(ofEpoch epoch: EpochID, _ camera: CameraID, _ vault: VaultID) throws(VaultError) -> [ClipRecord] {
+        try Self.wrapping {
+            try database.read { db in
+                try Row.fetchAll(
+                    db, sql: "SELECT \(Self.columns) FROM clip WHERE epoch = ? AND camera = ? ORDER BY start",
+                    arguments: [epoch.blob, camera.blob]
+                ).map { try Self.record($0, vault) }
+            }
+        }
+    }
+    /// The retention policy that the ledger last named.
+    func policy() throws(VaultError) -> ObjectID? {
+        try Self.wrapping {
+            try database.read { db in
+                try Data.fetchOne(db, sql: "SELECT value FROM meta WHERE key = 'policy'").flatMap {
+                    ObjectID(digest: Array($0))
+                }
+            }
+        }
+    }
+    /// Bytes of a camera's clips that start later than `time`; of every camera when nil.
+    func bytes(_ camera: CameraID?, after time: WallTime) throws(VaultError) -> Int {
+        try Self.wrapping {
+            try database.read { db in
+                let condition = camera == nil ? "" : "AND camera = ?2"
+                let arguments: StatementArguments =
+                    camera.map { [time.microseconds, $0.blob] } ?? [time.microseconds]
+                return try Int.fetchOne(
+                    db,
+                    sql: "SELECT ifnull(sum(bytes), 0) FROM clip WHERE implausible = 0 AND start > ?1 \(condition)",
+                    arguments: arguments) ?? 0
+            }
+        }
+    }
+    func clip(_ object: ObjectID, _ vault: VaultID) throws(VaultError) -> ClipRecord? {
+        try Self.wrapping {
+            try database.read { db in
+                try Row.fetchOne(
+                    db, sql: "SELECT \(Self.columns) FROM clip WHERE object = ?", arguments: [Data(object.digest)]
+                ).map { try Self.record($0, vault) }
+            }
+        }
+    }
+    func isShredded(_ epoch: EpochID) throws(VaultError) -> Bool {
+        try exists("SELECT 1 FROM epoch WHERE epoch = ? AND shredded = 1", epoch.blob)
+    }
+    func isDoubtful(_ object: ObjectID) throws(VaultError) -> Bool {
+        try exists("SELECT 1 FROM clip WHERE object = ? AND doubtful = 1", Data(object.digest))
+    }
+}

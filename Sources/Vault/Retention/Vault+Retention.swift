@@ -1,0 +1,260 @@
+public import Core
+import Synchronization
+
+/// What retention did or would do in one pass.
+public struct RetentionReport: Sendable {
+    public struct Deletion: Sendable, Hashable {
+        public var clip: ClipRecord
+        public var cause: RetentionCause
+    }
+    public var deletions: [Deletion] = []
+    /// Epochs whose last clip is gone: their keys went too.
+    public var shreddedEpochs = 0
+    /// The limit was reached; the next pass goes on.
+    public var isUnfinished = false
+    /// Bytes that budgets or a full disk ask for and nothing may give.
+    public var unmet: [RetentionShortfall] = []
+    /// False: nobody vouches for the wall clock, so nothing goes by age or budget.
+    public var isTimeTrusted = true
+    public var freedBytes: Int { deletions.reduce(0) { $0 + $1.clip.byteCount } }
+}
+
+/// What the running vault remembers of retention.
+struct RetentionState {
+    var policy = RetentionPolicy()
+    var leases: [UUID: RetentionLease] = [:]
+}
+
+extension Vault {
+    /// From now on; enters the ledger with the first deletion it causes.
+    public func setRetention(_ policy: RetentionPolicy) { retention.withLock { $0.policy = policy } }
+
+    /// One pass: what has to go goes, oldest first: ledger entry, then file, then folder sync, then row.
+    ///
+    /// Errors: `.readOnly` unless `isDryRun`; the ledger's and the disk's. What went before an error is entered.
+    /// - Parameter limit: clips at most; the rest is left to the next pass.
+    public func applyRetention(
+        limit: Int = .max, isDryRun: Bool = false
+    ) async throws(VaultError) -> RetentionReport {
+        try await retentionLane.run { [self] () throws(VaultError) in
+            if !isDryRun {
+                try confirmClock()
+                try finishDeletions()
+            }
+            return try pass(limit: limit, isDryRun: isDryRun, extraSpace: 0)
+        }
+    }
+
+    /// The same with another policy, deleting nothing: "what if".
+    public func planRetention(_ policy: RetentionPolicy, limit: Int = .max) async throws(VaultError) -> RetentionReport
+    {
+        try await retentionLane.run { [self] () throws(VaultError) in
+            try pass(limit: limit, isDryRun: true, extraSpace: 0, policy)
+        }
+    }
+
+    /// Whether somebody vouches for the wall clock: the ledger's own chain of times, or the kernel's time service.
+    public var isTimeTrusted: Bool {
+        let now = time.wallNow()
+        guard let trust = try? index.clockTrust() else { return false }
+        // The chain's end is in the future when the clock was set back: then nobody knows which was right.
+        return time.isWallSynchronised()
+            || trust.last.map { now >= $0 - 60_000_000 && trust.vouches(for: now) } ?? false
+    }
+
+    /// The owner says that the wall clock is right. What was recorded since the last trusted time counts from here on.
+    public func confirmTime() async throws(VaultError) {
+        let now = time.wallNow()
+        let last = try index.clockTrust().last ?? now
+        try await commit(.clock(from: last, to: now, isConfirmed: true))
+    }
+
+    /// A time service has spoken while nobody vouched for the clock: that is entered once.
+    private func confirmClock() throws(VaultError) {
+        let now = time.wallNow()
+        let trust = try index.clockTrust()
+        guard time.isWallSynchronised(), !trust.vouches(for: now) else { return }
+        let clock = LedgerEntry(at: now, .clock(from: trust.last ?? now, to: now, isConfirmed: true))
+        try committer().commit([clock])
+    }
+
+    /// One look, and unless it is only that, what follows from it.
+    private func pass(
+        limit: Int, isDryRun: Bool, extraSpace: Int, _ other: RetentionPolicy? = nil
+    ) throws(VaultError) -> RetentionReport {
+        let now = time.wallNow()
+        let (policy, leases) = retention.withLock { retention in
+            retention.leases = retention.leases.filter { $0.value.expires > now }
+            return (other ?? retention.policy, Array(retention.leases.values))
+        }
+        let needed = max(extraSpace, policy.freeBytes - (try files.space(layout.root).free))
+        let isTrusted = isTimeTrusted
+        let pass = RetentionPass(
+            policy: policy, holds: try index.holds(), leases: leases, now: now, isTimeTrusted: isTrusted,
+            needed: max(0, needed))
+        let outcome = try pass.run(IndexCatalog(index: index, vault: id), limit: limit)
+        var report = RetentionReport(
+            isUnfinished: outcome.isUnfinished, unmet: outcome.unmet, isTimeTrusted: isTrusted)
+        if isDryRun {
+            report.deletions = outcome.deletions.map { RetentionReport.Deletion(clip: $0.clip, cause: $0.cause) }
+            return report
+        }
+        var left = outcome.deletions[...]
+        while !left.isEmpty {
+            let batch = left.prefix(Self.deletionBatch)
+            left = left.dropFirst(batch.count)
+            try delete(batch.map { ($0.clip, $0.cause) }, policy)
+            report.deletions += batch.map { RetentionReport.Deletion(clip: $0.clip, cause: $0.cause) }
+        }
+        if isTrusted { report.shreddedEpochs = try shredEmptyEpochs(before: now.utcDay - 1) }
+        try refillBallast(policy)
+        return report
+    }
+
+    /// Clips that share one ledger entry sync; a commit of somebody else waits for no more than that.
+    private static let deletionBatch = 32
+
+    /// Entry, file, folder, row; a crash in between is finished by the next start.
+    func delete(_ clips: [(ClipRecord, RetentionCause)], _ policy: RetentionPolicy) throws(VaultError) {
+        let now = time.wallNow()
+        let digest = policy.digest
+        var entries: [LedgerEntry] = []
+        if try index.policy() != digest { entries.append(LedgerEntry(at: now, .policy(digest, policy.text))) }
+        for (clip, cause) in clips {
+            entries.append(
+                LedgerEntry(
+                    at: now,
+                    .delete(
+                        DeletionRecord(
+                            object: clip.object, camera: clip.camera, range: clip.range, byteCount: clip.byteCount,
+                            cause: cause, policy: digest))))
+        }
+        try committer().commit(entries)
+        for (clip, cause) in clips { hub.send(.deleted(clip, cause)) }
+        try unlink(clips.map(\.0.object))
+    }
+
+    /// Takes away files whose removal the ledger has.
+    private func unlink(_ objects: [ObjectID]) throws(VaultError) {
+        for object in objects { try files.remove(layout.object(object)) }
+        for folder in Set(objects.map { parent(of: layout.object($0)) }) { try files.syncDirectory(folder) }
+        try index.finished(deletions: objects)
+    }
+
+    /// What an interrupted pass left: the ledger says it is gone, the file may be there.
+    func finishDeletions() throws(VaultError) {
+        while true {
+            let pending = try index.pendingDeletions(limit: 256)
+            guard !pending.isEmpty else { return }
+            try unlink(pending)
+        }
+    }
+
+    private func shredEmptyEpochs(before day: Int64) throws(VaultError) -> Int {
+        let epochs = try index.emptyEpochs(before: day, limit: Self.deletionBatch)
+        guard !epochs.isEmpty else { return 0 }
+        try shred(epochs, rule: "empty")
+        return epochs.count
+    }
+
+    /// Entry, then file, then folder; a crash in between is finished by the next start.
+    func shred(_ epochs: [EpochID], rule: String) throws(VaultError) {
+        let now = time.wallNow()
+        try committer().commit(epochs.map { LedgerEntry(at: now, .shred($0, rule: rule)) })
+        for epoch in epochs {
+            keyring.forget(epoch)
+            try files.remove(layout.epoch(epoch))
+        }
+        try files.syncDirectory(layout.epochs)
+    }
+
+    // MARK: A full disk
+
+    /// What one rescue frees at least: some clips' worth, so that not every chunk asks again.
+    private static let rescueBytes = 64 << 20
+
+    /// Called where a write met a full disk; true when something was deleted.
+    func deleteForSpace() -> Bool {
+        retentionLane.runBlocking {
+            do throws(VaultError) {
+                let report = try pass(limit: 64, isDryRun: false, extraSpace: Self.rescueBytes)
+                if report.deletions.isEmpty {
+                    hub.send(
+                        .alarm(
+                            "The disk is full and nothing may be deleted: what is left is on hold, being read, or being recorded. Recording stops until there is space."
+                        ))
+                    return false
+                }
+                hub.send(.alarm("The disk is full; the oldest footage was deleted to go on recording."))
+                return true
+            } catch {
+                hub.send(.alarm("The disk is full and no footage could be deleted: \(error.reason)"))
+                return false
+            }
+        }
+    }
+
+    /// The reserve is made again once there is room for it twice over.
+    private func refillBallast(_ policy: RetentionPolicy) throws(VaultError) {
+        guard let attributes = try files.attributes(layout.root), attributes.isDirectory,
+            try files.attributes(layout.ballast) == nil,
+            try files.space(layout.root).free > policy.freeBytes.addingSaturating(2 * Self.ballastSize)
+        else { return }
+        try Self.fillBallast(layout, files, Self.ballastSize)
+    }
+
+    // MARK: Holds and leases
+
+    /// Keeps a range until `release`. Its note is sealed to the vault's recipients. Errors: `.invalid`, `.readOnly`.
+    public func hold(camera: CameraID?, range: TimeRange, note: String) async throws(VaultError) -> HoldID {
+        guard !range.isEmpty else { throw VaultError(.invalid, "A hold ends after it starts.") }
+        guard note.utf8.count <= 4096 else { throw VaultError(.invalid, "A note has at most 4096 bytes.") }
+        let hold = HoldID.random()
+        let recipients = file.recipients
+        let sealed =
+            note.isEmpty
+            ? nil
+            : try AgeFile.seal(SecretBytes(text: note)) { (key) throws(VaultError) in
+                var stanzas: [AgeStanza] = []
+                for recipient in recipients { stanzas.append(try AgeWrapping.wrap(key, to: recipient)) }
+                return stanzas
+            }
+        try await commit(.hold(HoldRecord(hold: hold, camera: camera, range: range, note: sealed)))
+        return hold
+    }
+
+    /// Errors: `.notFound`.
+    public func release(_ hold: HoldID) async throws(VaultError) {
+        guard try index.holds().contains(where: { $0.hold == hold }) else {
+            throw VaultError(.notFound, "There is no hold \(hold).", hint: "`sudocam retention holds` lists them.")
+        }
+        try await commit(.release(hold))
+    }
+
+    public func holds() throws(VaultError) -> [HoldRecord] { try index.holds() }
+
+    /// What was noted; nil without a note. Errors: `.locked`.
+    public func note(of hold: HoldRecord) throws(VaultError) -> String? {
+        guard let note = hold.note else { return nil }
+        let owner = try keyring.owner()
+        return try AgeFile.openSecret(note) { (header) throws(VaultError) in
+            try AgeWrapping.unwrap(header, identities: [owner])
+        }.revealed()
+    }
+
+    /// Keeps a range from retention while somebody reads it, for an hour at most; drop the lease when done.
+    public func lease(camera: CameraID, range: TimeRange) -> RetentionLeaseToken {
+        let key = UUID.random()
+        let lease = RetentionLease(camera: camera, range: range, expires: time.wallNow() + 3_600_000_000)
+        retention.withLock { $0.leases[key] = lease }
+        return RetentionLeaseToken { [weak self] in _ = self?.retention.withLock { $0.leases.removeValue(forKey: key) }
+        }
+    }
+}
+
+/// Ends a lease when it is released.
+public final class RetentionLeaseToken: Sendable {
+    private let end: @Sendable () -> Void
+    init(_ end: @escaping @Sendable () -> Void) { self.end = end }
+    deinit { end() }
+}

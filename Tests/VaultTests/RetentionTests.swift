@@ -1,0 +1,431 @@
+import Core
+import TestKit
+import Testing
+
+@testable import Vault
+
+/// A random vault on paper: clips, holds and a policy.
+private struct History {
+    static let day: Int64 = 86_400_000_000
+    var now = WallTime(seconds: 1_764_000_000)
+    var clips: [ClipRecord] = []
+    var holds: [HoldRecord] = []
+    var policy = RetentionPolicy()
+    var needed = 0
+
+    init(_ random: inout SeededGenerator) {
+        let cameras = (0..<Int.random(in: 1...4, using: &random)).map { _ in CameraID.random() }
+        for camera in cameras {
+            var time = now - Int64.random(in: 1...30, using: &random) * Self.day
+            for sequence in 0..<Int.random(in: 0...60, using: &random) {
+                let length = Int64.random(in: 1_000_000...60_000_000, using: &random)
+                clips.append(
+                    Self.clip(
+                        camera, UInt64(sequence), time, length, Int.random(in: 100...10_000, using: &random),
+                        RetentionClass.allCases.randomElement(using: &random) ?? .continuous))
+                time = time + length + Int64.random(in: 0...Self.day / 2, using: &random)
+                if time > now { break }
+            }
+        }
+        for _ in 0..<Int.random(in: 0...3, using: &random) {
+            let start = now - Int64.random(in: 0...30 * Self.day, using: &random)
+            holds.append(
+                HoldRecord(
+                    hold: .random(), camera: Bool.random(using: &random) ? nil : cameras.randomElement(using: &random),
+                    range: TimeRange(start, start + Int64.random(in: 1...5 * Self.day, using: &random)), note: nil))
+        }
+        for _ in 0..<Int.random(in: 0...3, using: &random) {
+            policy.rules.append(
+                RetentionPolicy.Rule(
+                    cameras: Bool.random(using: &random) ? nil : Set(cameras.prefix(1)),
+                    classes: Bool.random(using: &random) ? nil : [.continuous, .motion],
+                    keep: Bool.random(using: &random) ? nil : Int64.random(in: 0...20, using: &random) * Self.day,
+                    minimum: Int64.random(in: 0...3, using: &random) * Self.day))
+        }
+        let total = clips.reduce(0) { $0 + $1.byteCount }
+        if Bool.random(using: &random) { policy.vaultBytes = Int.random(in: 0...max(1, total), using: &random) }
+        if Bool.random(using: &random) { policy.eachCameraBytes = Int.random(in: 0...max(1, total), using: &random) }
+        if Bool.random(using: &random) { needed = Int.random(in: 0...max(1, total), using: &random) }
+    }
+
+    static func clip(
+        _ camera: CameraID, _ sequence: UInt64, _ start: WallTime, _ length: Int64, _ bytes: Int,
+        _ kind: RetentionClass
+    ) -> ClipRecord {
+        ClipRecord(
+            object: ObjectID(digest: Digest.sha256(Array("\(camera)\(sequence)".utf8))) ?? .zero,
+            identity: ClipIdentity(
+                vault: .random(), camera: camera, epoch: .random(), run: .random(), sequence: sequence, start: start),
+            end: start + length, byteCount: bytes, kind: kind)
+    }
+
+    func pass(isTrusted: Bool = true) -> RetentionPass {
+        RetentionPass(
+            policy: policy, holds: holds, leases: [], now: now, isTimeTrusted: isTrusted, needed: needed)
+    }
+}
+
+@Suite struct RetentionPassTests {
+    @Test func `R2: nothing held goes, budgets are kept to within a clip, the oldest go first`() throws {
+        var random = SeededGenerator(seed: 11)
+        var deleted = 0
+        for _ in 0..<400 {
+            let history = History(&random)
+            let pass = history.pass()
+            let outcome = try pass.run(MemoryCatalog(trusted: history.clips))
+            let gone = outcome.deletions.map(\.clip)
+            deleted += gone.count
+            #expect(Set(gone.map(\.object)).count == gone.count)
+            for deletion in outcome.deletions {
+                #expect(!history.holds.contains { $0.covers(deletion.clip) })
+                switch deletion.cause {
+                case .age(let number):
+                    let (rule, keep) = (history.policy.rules[number - 1], history.policy.rules[number - 1].keep)
+                    #expect(history.policy.rule(for: deletion.clip)?.rule == rule)
+                    #expect(deletion.clip.end <= history.now - (keep ?? .max))
+                case .cameraBudget, .vaultBudget:
+                    if let rule = history.policy.rule(for: deletion.clip)?.rule {
+                        #expect(deletion.clip.end <= history.now - rule.minimum)
+                    }
+                case .diskFull, .shredded: break
+                }
+            }
+            for cause in [RetentionCause.cameraBudget, .vaultBudget, .diskFull] {
+                for (_, clips) in Dictionary(
+                    grouping: outcome.deletions.filter { $0.cause == cause }.map(\.clip),
+                    by: { cause == .cameraBudget ? $0.camera : nil })
+                {
+                    #expect(clips.map(\.start) == clips.map(\.start).sorted(), "\(cause) out of order")
+                }
+            }
+            let left = history.clips.filter { clip in !gone.contains { $0.object == clip.object } }
+            if let budget = history.policy.vaultBytes, !outcome.unmet.contains(where: { $0.cause == .vaultBudget }) {
+                #expect(left.reduce(0) { $0 + $1.byteCount } <= budget)
+            }
+            for (camera, clips) in Dictionary(grouping: left, by: \.camera) {
+                guard let budget = history.policy.budget(camera) else { continue }
+                let isMet = !outcome.unmet.contains { $0.cause == .cameraBudget && $0.camera == camera }
+                if isMet { #expect(clips.reduce(0) { $0 + $1.byteCount } <= budget) }
+            }
+            // No more than asked: without the last one of a budget's victims it would not be met.
+            if let last = outcome.deletions.last(where: { $0.cause == .vaultBudget }),
+                outcome.unmet.isEmpty, !outcome.deletions.contains(where: { $0.cause == .diskFull }),
+                let budget = history.policy.vaultBytes
+            {
+                #expect(left.reduce(0) { $0 + $1.byteCount } + last.clip.byteCount > budget)
+            }
+            // A second look finds nothing more, but what a full disk still asks for.
+            var after = MemoryCatalog(trusted: history.clips)
+            after.remove(gone)
+            var calm = history
+            calm.needed = 0
+            #expect(try calm.pass().run(after).deletions == [])
+            // The policy's text says all of it.
+            #expect(RetentionPolicy(text: history.policy.text) == history.policy)
+        }
+        #expect(deleted > 1000)
+    }
+
+    @Test func `V19: without a trusted time nothing goes but what a full disk asks for`() throws {
+        var random = SeededGenerator(seed: 12)
+        for _ in 0..<100 {
+            var history = History(&random)
+            history.needed = 0
+            #expect(try history.pass(isTrusted: false).run(MemoryCatalog(trusted: history.clips)).deletions == [])
+        }
+    }
+
+    @Test func `V20: clips of doubtful time displace nothing and go first when space is needed`() throws {
+        let camera = CameraID.random()
+        let now = WallTime(seconds: 1_764_000_000)
+        let good = (0..<10).map {
+            History.clip(camera, UInt64($0), now - Int64(10 - $0) * History.day, 1_000_000, 100, .continuous)
+        }
+        let odd = [-3650, 3650].enumerated().map {
+            History.clip(camera, UInt64(100 + $0), now + Int64($1) * History.day, 1_000_000, 100, .continuous)
+        }
+        let catalog = MemoryCatalog(trusted: good, doubtful: odd)
+        var policy = RetentionPolicy()
+        policy.rules = [.init(keep: 30 * History.day)]
+        func gone(_ budget: Int) throws -> [ObjectID] {
+            policy.vaultBytes = budget
+            return try RetentionPass(
+                policy: policy, holds: [], leases: [], now: now, isTimeTrusted: true, needed: 0
+            ).run(catalog).deletions.map(\.clip.object)
+        }
+        #expect(try gone(1200) == [])
+        #expect(try gone(1000) == odd.map(\.object))
+        #expect(try gone(900) == odd.map(\.object) + [good[0].object])
+    }
+
+    @Test func `a simulation ends where the budgets say`() throws {
+        let camera = CameraID.random()
+        let now = WallTime(seconds: 1_764_000_000)
+        // A clip an hour for ten days.
+        let clips = (0..<240).map {
+            History.clip(camera, UInt64($0), now - Int64(240 - $0) * 3_600_000_000, 60_000_000, 1000, .continuous)
+        }
+        var policy = RetentionPolicy()
+        policy.freeBytes = 0
+        policy.rules = [.init(keep: 20 * History.day)]
+        let simulated = try RetentionSimulation(
+            MemoryCatalog(trusted: clips), policy: policy, holds: [], now: now, free: 1 << 40, days: 40)
+        #expect(simulated.days.count == 40)
+        #expect(simulated.basis == 7 * History.day)
+        #expect(simulated.days.allSatisfy { (23_000...25_000).contains($0.recordedBytes) })
+        #expect((479_000...481_000).contains(simulated.days[39].bytes))
+        #expect(simulated.days[5].deletions.isEmpty)
+        #expect(simulated.days[39].deletions[.age(rule: 1)] == 24)
+        policy.vaultBytes = 100_000
+        let tight = try RetentionSimulation(
+            MemoryCatalog(trusted: clips), policy: policy, holds: [], now: now, free: 1 << 40, days: 2)
+        #expect(tight.days[0].bytes <= 100_000)
+    }
+}
+
+@Suite struct RetentionTests {
+    static let camera = CameraID.random()
+
+    /// Clips of a kilobyte, an hour apart, the last one now.
+    private static func fill(_ vault: Vault, _ temporary: TemporaryVault, count: Int) async throws -> [ClipRecord] {
+        var clips: [ClipRecord] = []
+        for index in 0..<count {
+            clips.append(
+                try await RecordingTests.record(
+                    vault, patternBytes(1000, seed: UInt64(index)), at: temporary.time.wallNow(), camera: camera))
+            temporary.time.advance(microseconds: 3_600_000_000)
+        }
+        return clips
+    }
+    private static func policy(keepHours: Int64) -> RetentionPolicy {
+        var policy = RetentionPolicy()
+        policy.rules = [.init(keep: keepHours * 3_600_000_000)]
+        policy.freeBytes = 0
+        return policy
+    }
+
+    @Test func `plan, execution and ledger say the same, and verify knows why`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let clips = try await Self.fill(vault, temporary, count: 12)
+        vault.setRetention(Self.policy(keepHours: 6))
+        let plan = try await vault.planRetention(Self.policy(keepHours: 6))
+        let memory = try RetentionPass(
+            policy: Self.policy(keepHours: 6), holds: [], leases: [], now: temporary.time.wallNow(),
+            isTimeTrusted: true,
+            needed: 0
+        ).run(try vault.memoryCatalog())
+        #expect(plan.deletions.map(\.clip) == memory.deletions.map(\.clip))
+        #expect(plan.deletions.map(\.clip) == Array(clips.prefix(6)))
+        let dry = try await vault.applyRetention(isDryRun: true)
+        #expect(dry.deletions == plan.deletions)
+        #expect(try await vault.verify().objects == 12)
+        let done = try await vault.applyRetention()
+        #expect(done.deletions == plan.deletions)
+        let log = try await vault.retentionLog(since: WallTime(microseconds: 0), limit: 100)
+        let receipts = log.compactMap { receipt in
+            if case .deleted(let deletion) = receipt.kind { deletion.object } else { nil }
+        }
+        #expect(receipts == clips.prefix(6).map(\.object))
+        #expect(log.contains { if case .policy = $0.kind { true } else { false } })
+        let report = try await vault.verify()
+        #expect(report.isClean, "\(report.findings)")
+        #expect(report.objects == 6)
+        #expect(try await vault.clip(at: clips[0].start, camera: Self.camera) == nil)
+        // A cheat with the ledger's key is told apart.
+        try vault.delete([(clips[11], .age(rule: 1))], Self.policy(keepHours: 6))
+        #expect(try await vault.verify().findings.map(\.kind) == [.deletedEarly])
+        await vault.close()
+    }
+
+    @Test func `V22: cut anywhere in a pass, the next start finishes it and nothing else is missing`() async throws {
+        let original = try await TemporaryVault()
+        var vault = try await original.open()
+        let clips = try await Self.fill(vault, original, count: 8)
+        await vault.close()
+        var cut = 0
+        while true {
+            let temporary = try original.copy()
+            let files = FaultyFileSystem(limit: cut)
+            let isWhole: Bool
+            do {
+                vault = try await temporary.open(files: files)
+                vault.setRetention(Self.policy(keepHours: 4))
+                _ = try await vault.applyRetention()
+                isWhole = true
+            } catch {
+                isWhole = false
+            }
+            await vault.close()
+            vault = try await temporary.open()
+            let listed = try await vault.clips(
+                camera: Self.camera, overlapping: TimeRange(clips[0].start, temporary.time.wallNow()))
+            #expect(Set(clips.suffix(4)).isSubset(of: listed), "cut at \(cut)")
+            var report = try await vault.verify()
+            #expect(report.isClean, "cut at \(cut): \(report.findings)")
+            vault.setRetention(Self.policy(keepHours: 4))
+            _ = try await vault.applyRetention()
+            report = try await vault.verify()
+            #expect(report.isClean && report.objects == 4, "cut at \(cut): \(report.findings)")
+            await vault.close()
+            if isWhole { break }
+            cut += 1
+        }
+        #expect(cut > 5)
+    }
+
+    @Test func `numbers go on after everything is gone, and an empty day loses its key`() async throws {
+        let temporary = try await TemporaryVault()
+        var vault = try await temporary.open()
+        let first = try await Self.fill(vault, temporary, count: 2)
+        // Another camera keeps the recorder's clock going.
+        for _ in 0..<3 {
+            temporary.time.advance(microseconds: 86_400_000_000)
+            _ = try await RecordingTests.record(vault, [1], at: temporary.time.wallNow(), camera: .random())
+        }
+        vault.setRetention(Self.policy(keepHours: 48))
+        let report = try await vault.applyRetention()
+        #expect(report.deletions.count == 2)
+        #expect(report.shreddedEpochs == 1)
+        #expect(try vault.files.attributes(vault.layout.epoch(first[0].identity.epoch)) == nil)
+        await vault.close()
+        vault = try await temporary.open()
+        let next = try await RecordingTests.record(vault, [1], at: temporary.time.wallNow(), camera: Self.camera)
+        #expect(next.identity.sequence == 3)
+        #expect(try await vault.verify().isClean)
+        await vault.close()
+    }
+
+    @Test(arguments: [Int64(3650), -3650])
+    func `V19: a clock ten years off deletes nothing until somebody vouches for it`(days: Int64) async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let clips = try await Self.fill(vault, temporary, count: 6)
+        vault.setRetention(Self.policy(keepHours: 24))
+        temporary.time.stepWall(microseconds: days * 86_400_000_000)
+        let odd = try await RecordingTests.record(vault, [1], at: temporary.time.wallNow(), camera: Self.camera)
+        for _ in 0..<5 {
+            temporary.time.advance(microseconds: 60_000_000)
+            let report = try await vault.applyRetention()
+            #expect(report.deletions.isEmpty && !report.isTimeTrusted)
+        }
+        temporary.time.stepWall(microseconds: -days * 86_400_000_000)
+        temporary.time.advance(microseconds: 30 * 3_600_000_000)
+        #expect(try await vault.applyRetention().deletions.map(\.clip) == clips)
+        // What was recorded meanwhile is doubtful and stays.
+        let explained = try await vault.explainRetention(odd.object, Self.policy(keepHours: 24))
+        #expect(explained.verdict == .doubtful)
+        await vault.close()
+    }
+
+    @Test func `a recorder that was off for months asks once, by its owner or a time service`() async throws {
+        for isAsked in [true, false] {
+            let temporary = try await TemporaryVault()
+            let vault = try await temporary.open()
+            let clips = try await Self.fill(vault, temporary, count: 3)
+            vault.setRetention(Self.policy(keepHours: 24))
+            temporary.time.advance(microseconds: 90 * 86_400_000_000)
+            let new = try await RecordingTests.record(vault, [1], at: temporary.time.wallNow(), camera: Self.camera)
+            #expect(try await vault.applyRetention().deletions.isEmpty)
+            if isAsked { try await vault.confirmTime() } else { temporary.time.setSynchronised(true) }
+            #expect(try await vault.applyRetention().deletions.map(\.clip) == clips)
+            #expect(
+                try await vault.explainRetention(new.object, Self.policy(keepHours: 24)).verdict
+                    == .age(rule: 1, until: new.end + 24 * 3_600_000_000))
+            // A new index learns the same from the ledger.
+            let before = try vault.index.dump().filter { !$0.hasPrefix("deleted") }
+            let again = try Index.inMemory()
+            try again.catchUp(vault.ledger)
+            #expect(try again.dump().filter { !$0.hasPrefix("deleted") } == before)
+            await vault.close()
+        }
+    }
+
+    @Test func `a hold keeps its range, its note is sealed, and a release lets it go`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let clips = try await Self.fill(vault, temporary, count: 6)
+        vault.setRetention(Self.policy(keepHours: 0))
+        let hold = try await vault.hold(
+            camera: Self.camera, range: TimeRange(clips[1].start, clips[2].end), note: "the burglary, case 4711")
+        let deleted = try await vault.applyRetention().deletions.map(\.clip)
+        #expect(deleted == [clips[0]] + clips[3...])
+        #expect(
+            try await vault.explainRetention(clips[1].object, Self.policy(keepHours: 0)).verdict == .held(hold))
+        #expect(throws: VaultError(.locked, "")) { try vault.note(of: vault.holds()[0]) }
+        for name in try temporary.folder.everyFile() {
+            let text = String(decoding: try temporary.folder.contents(name), as: UTF8.self)
+            #expect(!text.contains("burglary") && !text.contains("4711"), "\(name)")
+        }
+        try await TemporaryVault.unlock(vault)
+        #expect(try vault.note(of: vault.holds()[0]) == "the burglary, case 4711")
+        await #expect(throws: VaultError(.notFound, "")) { try await vault.release(.random()) }
+        try await vault.release(hold)
+        #expect(try await vault.applyRetention().deletions.count == 2)
+        #expect(try await vault.verify().isClean)
+        await vault.close()
+    }
+
+    @Test func `R5: what is being exported stays until the lease ends`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let clips = try await Self.fill(vault, temporary, count: 4)
+        vault.setRetention(Self.policy(keepHours: 0))
+        var lease: RetentionLeaseToken? = vault.lease(
+            camera: Self.camera, range: TimeRange(clips[0].start, clips[1].end))
+        #expect(try await vault.applyRetention().deletions.map(\.clip) == Array(clips[2...]))
+        withExtendedLifetime(lease) {}
+        lease = nil
+        #expect(try await vault.applyRetention().deletions.map(\.clip) == Array(clips[..<2]))
+        // A lease that nobody ends does not last for ever.
+        let more = try await Self.fill(vault, temporary, count: 1)
+        lease = vault.lease(camera: Self.camera, range: more[0].range)
+        temporary.time.advance(microseconds: 3_600_000_001)
+        #expect(try await vault.applyRetention().deletions.count == 1)
+        withExtendedLifetime(lease) {}
+        await vault.close()
+    }
+
+    @Test func `a shredded day opens nowhere, not from a copy either`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let clips = try await Self.fill(vault, temporary, count: 2)
+        await #expect(throws: VaultError(.invalid, "")) {
+            _ = try await vault.shred(camera: Self.camera, day: temporary.time.wallNow().utcDay)
+        }
+        temporary.time.advance(microseconds: 86_400_000_000)
+        let copy = try vault.files.contents(vault.layout.object(clips[0].object))
+        let hold = try await vault.hold(camera: nil, range: clips[0].range, note: "")
+        await #expect(throws: VaultError(.held, "")) {
+            _ = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay)
+        }
+        try await vault.release(hold)
+        try await TemporaryVault.unlock(vault)
+        _ = try await vault.openObject(clips[0])
+        let report = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay)
+        #expect(report.objects == 2 && report.triedInVain == 2 && report.epochs == [clips[0].identity.epoch])
+        #expect(try vault.files.attributes(vault.layout.object(clips[0].object)) == nil)
+        try vault.files.replace(vault.layout.object(clips[0].object), with: copy)
+        await #expect(throws: VaultError(.notFound, "")) { _ = try await vault.openObject(clips[0]) }
+        #expect(try await vault.verify().findings.map(\.kind) == [.notDeleted])
+        await #expect(throws: VaultError(.notFound, "")) {
+            _ = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay)
+        }
+        await vault.close()
+    }
+
+    @Test func `V14: a start with an empty index adopts everything and deletes nothing`() async throws {
+        let temporary = try await TemporaryVault()
+        var vault = try await temporary.open()
+        let clips = try await Self.fill(vault, temporary, count: 5)
+        await vault.close()
+        for suffix in ["", "-wal", "-shm"] { try PosixFileSystem().remove(temporary.path + "/index.sqlite" + suffix) }
+        vault = try await temporary.open()
+        vault.setRetention(Self.policy(keepHours: 100))
+        #expect(try await vault.applyRetention().deletions.isEmpty)
+        #expect(
+            try await vault.clips(
+                camera: Self.camera, overlapping: TimeRange(clips[0].start, temporary.time.wallNow())) == clips)
+        await vault.close()
+    }
+}
