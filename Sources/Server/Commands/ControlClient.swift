@@ -39,6 +39,20 @@ public enum ControlClient {
         _ = try ask(vault, request)
     }
 
+    static func retention(
+        vault: String, _ request: RetentionCommands.Request
+    ) throws(ServerError) -> RetentionCommands.Answer {
+        let body: [UInt8]
+        do { body = Array(try JSONEncoder().encode(request)) } catch {
+            throw ServerError(.refused, "The request cannot be written.", underlying: error)
+        }
+        guard body.count < ControlSocket.lineLimit - 64 else { throw ServerError(.refused, "The note is too long.") }
+        guard let answer = try ask(vault, Array("retention\n".utf8) + body + [UInt8(ascii: "\n")]).retention else {
+            throw ServerError(.refused, "The recorder gave no answer.")
+        }
+        return answer
+    }
+
     private static func ask(_ vault: String, _ request: [UInt8]) throws(ServerError) -> ControlSocket.Reply {
         let path = vault + "/control.sock"
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)

@@ -92,6 +92,16 @@ public enum VaultCommands {
         return [RecordingService.identity(of: camera.key, in: vault.id)]
     }
 
+    /// By UUID, key or name. Errors: `.configuration`.
+    static func camera(
+        _ name: String, _ configuration: Configuration, _ vault: Vault
+    ) throws(ServerError) -> CameraID {
+        guard let id = try cameras(configuration, name, vault).first else {
+            throw ServerError(.configuration, "There is no camera \(name).")
+        }
+        return id
+    }
+
     // MARK: export
 
     public struct Exported: Codable, Sendable {

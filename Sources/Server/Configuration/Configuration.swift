@@ -1,4 +1,5 @@
 public import Capture
+public import Vault
 
 /// `sudocam.yaml`, read and checked whole; `schemas/config.md` describes it.
 public struct Configuration: Sendable, Equatable {
@@ -22,6 +23,24 @@ public struct Configuration: Sendable, Equatable {
         public var key: String
         public var name: String
         public var source: SourceAddress
+        /// Retention's byte budget of this camera alone.
+        public var bytes: Int?
+    }
+
+    /// What is kept; `docs/guide/retention.md` says how it is decided.
+    public struct Retention: Sendable, Equatable {
+        public struct Rule: Sendable, Equatable {
+            /// Keys of cameras; nil: every camera.
+            public var cameras: [String]?
+            public var classes: [RetentionClass]?
+            /// µs.
+            public var keep: Int64?
+            public var minimum: Int64 = 0
+        }
+        public var rules: [Rule] = []
+        public var eachCamera: Int?
+        public var total: Int?
+        public var keepFree = 1_000_000_000
     }
 
     /// Folder of the vault; relative to the file's folder.
@@ -37,6 +56,7 @@ public struct Configuration: Sendable, Equatable {
     public var clipSeconds = 60
     /// Minutes without a request or a viewer until the vault is locked; 0: never.
     public var lockAfterMinutes = 30
+    public var retention = Retention()
     public var cameras: [Camera] = []
 
     public init(vault: String) { self.vault = vault }

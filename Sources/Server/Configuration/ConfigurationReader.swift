@@ -5,7 +5,9 @@ import Yams
 
 /// Reads `sudocam.yaml`: unknown keys, wrong types and impossible values are all reported at once, each with its line.
 public struct ConfigurationReader {
-    private var problems: [ConfigurationProblem] = []
+    var problems: [ConfigurationProblem] = []
+    /// Cameras that rules name; checked once all are known.
+    var namedCameras: [(String, Node)] = []
 
     /// - Parameter path: the file; relative paths inside it are relative to its folder.
     public static func read(_ path: String) throws(ServerError) -> Configuration {
@@ -77,9 +79,13 @@ public struct ConfigurationReader {
             case "clip-seconds": configuration.clipSeconds = number(value, key, 2...300) ?? configuration.clipSeconds
             case "lock-after-minutes":
                 configuration.lockAfterMinutes = number(value, key, 0...100_000) ?? configuration.lockAfterMinutes
+            case "retention": configuration.retention = retention(value)
             case "cameras": configuration.cameras = cameras(value, folder)
             default: add(keyNode, "unknown key `\(key)`\(suggestion(key, Self.keys))")
             }
+        }
+        for (name, node) in namedCameras where !configuration.cameras.contains(where: { $0.key == name }) {
+            add(node, "a rule names camera `\(name)`, which is not under `cameras`")
         }
         if !seen.contains("vault") {
             problems.append(
@@ -90,12 +96,12 @@ public struct ConfigurationReader {
 
     static let keys = [
         "vault", "listen", "tls", "host-names", "media-port", "media-addresses", "clip-seconds", "lock-after-minutes",
-        "cameras",
+        "retention", "cameras",
     ]
 
     // MARK: Values
 
-    private mutating func add(_ node: Node, _ message: String) {
+    mutating func add(_ node: Node, _ message: String) {
         problems.append(ConfigurationProblem(line: node.mark?.line ?? 0, message: message))
     }
 
@@ -108,7 +114,7 @@ public struct ConfigurationReader {
         }
     }
 
-    private mutating func text_(_ node: Node, _ key: String) -> String? {
+    mutating func text_(_ node: Node, _ key: String) -> String? {
         guard let text = node.scalar?.string, !text.isEmpty else {
             add(node, "`\(key)` wants text")
             return nil
@@ -124,7 +130,7 @@ public struct ConfigurationReader {
         return value
     }
 
-    private mutating func list(_ node: Node, _ key: String) -> [String] {
+    mutating func list(_ node: Node, _ key: String) -> [String] {
         guard let sequence = node.sequence else {
             add(node, "`\(key)` wants a list, as in `[a, b]`")
             return []
@@ -189,6 +195,7 @@ public struct ConfigurationReader {
             var name = key
             var source: SourceAddress?
             var hasSource = false
+            var bytes: Int?
             for (fieldNode, field) in fields {
                 switch fieldNode.string ?? "" {
                 case "name": name = text_(field, "name") ?? key
@@ -200,12 +207,15 @@ public struct ConfigurationReader {
                     } catch {
                         add(field, "camera `\(key)`: \(error)")
                     }
+                case "bytes": bytes = size(field, "bytes")
                 case let other:
-                    add(fieldNode, "unknown key `\(other)` in camera `\(key)`\(suggestion(other, ["name", "source"]))")
+                    add(
+                        fieldNode,
+                        "unknown key `\(other)` in camera `\(key)`\(suggestion(other, ["name", "source", "bytes"]))")
                 }
             }
             if !hasSource { add(value, "camera `\(key)` wants `source`") }
-            if let source { cameras.append(Configuration.Camera(key: key, name: name, source: source)) }
+            if let source { cameras.append(Configuration.Camera(key: key, name: name, source: source, bytes: bytes)) }
         }
         return cameras
     }
@@ -216,7 +226,7 @@ public struct ConfigurationReader {
     }
 
     /// What was probably meant: a known key at most two edits away.
-    private func suggestion(_ word: String, _ known: [String]) -> String {
+    func suggestion(_ word: String, _ known: [String]) -> String {
         let near = known.map { ($0, distance(Array(word), Array($0))) }.filter { $0.1 <= 2 }.min { $0.1 < $1.1 }
         return near.map { "; `\($0.0)`?" } ?? "; known are \(known.joined(separator: ", "))"
     }

@@ -53,6 +53,21 @@ extension RecorderServices {
         for row in rows { out.value("lost_frames_total", [("camera", row.id)], row.pipeline.overflowedFrames) }
         out.family("implausible_frames_total", "counter", "Frames dropped for a time that cannot be believed.")
         for row in rows { out.value("implausible_frames_total", [("camera", row.id)], row.pipeline.droppedFrames) }
+        let retained = retention.counts
+        out.family("retention_last_run_seconds", "gauge", "Unix time of the last retention pass that ended well; 0: none.")
+        out.value("retention_last_run_seconds", [], (retained.lastRun?.microseconds ?? 0) / 1_000_000)
+        out.family("retention_failures_total", "counter", "Retention passes that failed.")
+        out.value("retention_failures_total", [], retained.failures)
+        out.family("retention_deleted_clips_total", "counter", "Clips deleted, by cause.")
+        for (cause, count) in retained.deletedClips.sorted(by: { $0.key < $1.key }) {
+            out.value("retention_deleted_clips_total", [("cause", cause)], count)
+        }
+        out.family("retention_deleted_bytes_total", "counter", "Bytes of objects deleted.")
+        out.value("retention_deleted_bytes_total", [], retained.deletedBytes)
+        out.family("retention_unmet_bytes", "gauge", "Bytes a budget or a full disk asks for and nothing may give.")
+        out.value("retention_unmet_bytes", [], retained.unmetBytes)
+        out.family("clock_trusted", "gauge", "0 while nobody vouches for the wall clock.")
+        out.value("clock_trusted", [], retained.isTimeTrusted ? 1 : 0)
         let media = await media.counts()
         out.family("viewers", "gauge", "Open WebRTC sessions.")
         out.value("viewers", [], media.sessions)

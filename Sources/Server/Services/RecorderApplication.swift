@@ -17,9 +17,9 @@ public struct RecorderApplication: Sendable {
     private let time: any TimeSource
     private let logger: Logger
 
-    public init(configuration: Configuration, time: any TimeSource = SystemTime(), logger: Logger) {
+    public init(configuration: Configuration, time: (any TimeSource)? = nil, logger: Logger) {
         self.configuration = configuration
-        self.time = time
+        self.time = time ?? SystemTime { sudocam_wall_clock_is_synchronised() }
         self.logger = logger
     }
 
@@ -41,6 +41,7 @@ public struct RecorderApplication: Sendable {
     private func run(
         _ vault: Vault, _ ready: @escaping @Sendable (_ url: String, _ fingerprint: String?) -> Void
     ) async throws {
+        vault.setRetention(configuration.retentionPolicy(vault: vault.id))
         let changes = ChangeStream()
         let accounts = Accounts(time: time, idleMinutes: configuration.lockAfterMinutes)
         let recording = try await RecordingService(
@@ -70,11 +71,12 @@ public struct RecorderApplication: Sendable {
                 ready("\(url)\(channel.localAddress?.port ?? listen.port)/", tls?.fingerprint)
             }, logger: quiet)
         let control = ControlSocket(path: configuration.vault + "/control.sock", recorder: services, logger: logger)
+        let retention = RetentionService(recorder: services, logger: logger)
         let watch = IdleLock(recorder: services, changes: changes, logger: logger)
         // Stopped in reverse order: the page first, the recorder last.
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: ([recording, media, control, watch, page] as [any Service]).map { service in
+                services: ([recording, media, retention, control, watch, page] as [any Service]).map { service in
                     .init(
                         service: service, successTerminationBehavior: .gracefullyShutdownGroup,
                         failureTerminationBehavior: .gracefullyShutdownGroup)

@@ -16,7 +16,9 @@ final class RecorderServices: Sendable {
     let changes: ChangeStream
     let time: any TimeSource
     let started: MonotonicTime
-    private let alarms = Mutex<[String]>([])
+    /// What the owner must hear of, by what it is about; newer words replace older ones.
+    private let alarms = Mutex<[(topic: String, text: String)]>([])
+    let retention = RetentionStatus()
     static let heartbeat = Duration.seconds(15)
 
     init(
@@ -45,9 +47,28 @@ final class RecorderServices: Sendable {
         changes.changed()
     }
 
-    func raise(alarm: String) {
-        alarms.withLock { if !$0.contains(alarm) { $0.append(alarm) } }
-        changes.changed()
+    /// - Parameter topic: what `clear` takes back; the text itself where nothing does.
+    func raise(alarm: String, topic: String? = nil) {
+        let topic = topic ?? alarm
+        let isNew = alarms.withLock { alarms in
+            if let place = alarms.firstIndex(where: { $0.topic == topic }) {
+                guard alarms[place].text != alarm else { return false }
+                alarms[place].text = alarm
+            } else {
+                alarms.append((topic, alarm))
+            }
+            return true
+        }
+        if isNew { changes.changed() }
+    }
+
+    func clear(topic: String) {
+        let isGone = alarms.withLock { alarms in
+            let count = alarms.count
+            alarms.removeAll { $0.topic == topic }
+            return alarms.count < count
+        }
+        if isGone { changes.changed() }
     }
 
     func report(loggedIn: Bool) async -> StateReport {
@@ -66,7 +87,7 @@ final class RecorderServices: Sendable {
         return StateReport(
             version: Version.current, vault: vault.id, locked: !vault.isUnlocked,
             loggedIn: loggedIn && vault.isUnlocked, now: time.wallNow(), cameras: cameras,
-            alarms: alarms.withLock { $0 })
+            alarms: alarms.withLock { $0.map(\.text) })
     }
 
     /// Changes, and a sign of life now and then so that a dead connection is noticed.

@@ -9,13 +9,14 @@ import Vault
 /// `vault/control.sock`: the command line's way to the running recorder. Whoever may write to the socket file (mode 0600)
 /// may ask; unlocking still takes the passphrase.
 ///
-/// A line of text in (`status`, `lock`, or `unlock` followed by a line with the passphrase), a line of JSON out.
+/// A line of text in (`status`, `lock`, `unlock` followed by a line with the passphrase, or `retention` followed by a line of
+/// JSON), a line of JSON out.
 struct ControlSocket: Service {
     let path: String
     let recorder: RecorderServices
     let logger: Logger
 
-    static let lineLimit = 4096
+    static let lineLimit = 8192
 
     func run() async throws {
         unlink(path)
@@ -70,6 +71,7 @@ struct ControlSocket: Service {
         var code: String?
         var message: String?
         var state: StateReport?
+        var retention: RetentionCommands.Answer?
     }
 
     /// Nil while the request is not complete.
@@ -95,7 +97,23 @@ struct ControlSocket: Service {
                 if error.code == .wrongPassphrase { recorder.accounts.failed(address: "control") }
                 return Reply(ok: false, code: error.code.rawValue, message: error.description)
             }
-        default: return Reply(ok: false, code: "unknown-command", message: "Known are status, lock and unlock.")
+        case "retention":
+            guard let second = bytes[(end + 1)...].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+            guard
+                let request = try? JSONDecoder().decode(
+                    RetentionCommands.Request.self, from: Data(bytes[(end + 1)..<second]))
+            else { return Reply(ok: false, code: "malformed", message: "The request makes no sense.") }
+            do {
+                let names = Dictionary(
+                    recorder.recording.cameras.map { ($0.id, $0.configuration.key) }, uniquingKeysWith: { a, _ in a })
+                return Reply(
+                    ok: true, retention: try await RetentionCommands.perform(request, recorder.vault, names))
+            } catch {
+                return Reply(ok: false, code: error.code.rawValue, message: error.description)
+            }
+        default:
+            return Reply(
+                ok: false, code: "unknown-command", message: "Known are status, lock, unlock and retention.")
         }
     }
 }

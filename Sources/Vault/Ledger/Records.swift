@@ -101,6 +101,7 @@ public struct HoldRecord: Sendable, Hashable {
         self.range = range
         self.note = note
     }
+    public var hasNote: Bool { note != nil }
     public func covers(_ clip: ClipRecord) -> Bool {
         (camera == nil || camera == clip.camera)
             && (range.overlaps(clip.range) || clip.range.isEmpty && range.contains(clip.start))

@@ -1,0 +1,111 @@
+import Core
+import Foundation
+import Vault
+import Yams
+
+extension ConfigurationReader {
+    mutating func retention(_ node: Node) -> Configuration.Retention {
+        var retention = Configuration.Retention()
+        guard let mapping = node.mapping else {
+            add(node, "`retention` wants keys and values, as in `rules: [{ keep: 30d }]`")
+            return retention
+        }
+        for (keyNode, value) in mapping {
+            switch keyNode.string ?? "" {
+            case "rules": retention.rules = rules(value)
+            case "each-camera": retention.eachCamera = size(value, "each-camera")
+            case "total": retention.total = size(value, "total")
+            case "keep-free": retention.keepFree = size(value, "keep-free") ?? retention.keepFree
+            case let other:
+                let known = ["rules", "each-camera", "total", "keep-free"]
+                add(keyNode, "unknown key `\(other)` in `retention`\(suggestion(other, known))")
+            }
+        }
+        return retention
+    }
+
+    private mutating func rules(_ node: Node) -> [Configuration.Retention.Rule] {
+        guard let sequence = node.sequence else {
+            add(node, "`rules` wants a list, as in `- { keep: 30d }`; the first that fits a clip decides")
+            return []
+        }
+        var rules: [Configuration.Retention.Rule] = []
+        for node in sequence {
+            guard let mapping = node.mapping else {
+                add(node, "a rule wants `keep`, and maybe `cameras`, `classes`, `minimum`")
+                continue
+            }
+            var rule = Configuration.Retention.Rule()
+            for (keyNode, value) in mapping {
+                switch keyNode.string ?? "" {
+                case "cameras":
+                    rule.cameras = list(value, "cameras")
+                    for name in value.sequence ?? [] { if let text = name.string { namedCameras.append((text, name)) } }
+                case "classes":
+                    rule.classes = list(value, "classes").compactMap { name in
+                        if let kind = RetentionClass(rawValue: name) { return kind }
+                        let known = RetentionClass.allCases.map(\.rawValue)
+                        add(value, "there is no class `\(name)`\(suggestion(name, known))")
+                        return nil
+                    }
+                case "keep": rule.keep = duration(value, "keep")
+                case "minimum": rule.minimum = duration(value, "minimum") ?? 0
+                case let other:
+                    let known = ["cameras", "classes", "keep", "minimum"]
+                    add(keyNode, "unknown key `\(other)` in a rule\(suggestion(other, known))")
+                }
+            }
+            if let keep = rule.keep, rule.minimum > keep {
+                add(node, "this rule's `minimum` is longer than its `keep`")
+            }
+            rules.append(rule)
+        }
+        return rules
+    }
+
+    /// `90d`, `12h`, `30m`; µs.
+    private mutating func duration(_ node: Node, _ key: String) -> Int64? {
+        let units: [Character: Int64] = ["m": 60, "h": 3600, "d": 86_400, "w": 604_800]
+        guard let text = node.scalar?.string, let unit = text.last.flatMap({ units[$0] }),
+            let amount = Int64(text.dropLast()), (0...1_000_000).contains(amount)
+        else {
+            add(node, "`\(key)` wants a length of time, as in 30d, 12h or 90m")
+            return nil
+        }
+        return amount * unit * 1_000_000
+    }
+
+    /// `500GB`, `64MiB`, `2TB`, or a number of bytes.
+    mutating func size(_ node: Node, _ key: String) -> Int? {
+        let units: [(String, Int)] = [
+            ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("kB", 1000), ("KB", 1000),
+            ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000), ("", 1),
+        ]
+        if let text = node.scalar?.string, let (suffix, unit) = units.first(where: { text.hasSuffix($0.0) }),
+            let amount = Double(text.dropLast(suffix.count).trimmingCharacters(in: .whitespaces)), amount >= 0,
+            amount * Double(unit) < 1e18
+        {
+            return Int(amount * Double(unit))
+        }
+        add(node, "`\(key)` wants a size, as in 500GB or 64MiB")
+        return nil
+    }
+}
+
+extension Configuration {
+    /// The policy for one vault: cameras by their UUIDs.
+    func retentionPolicy(vault: VaultID) -> RetentionPolicy {
+        func id(_ key: String) -> CameraID { RecordingService.identity(of: key, in: vault) }
+        var policy = RetentionPolicy()
+        policy.rules = retention.rules.map { rule in
+            RetentionPolicy.Rule(
+                cameras: rule.cameras.map { Set($0.map(id)) }, classes: rule.classes.map { Set($0) },
+                keep: rule.keep, minimum: rule.minimum)
+        }
+        for camera in cameras { if let bytes = camera.bytes { policy.cameraBytes[id(camera.key)] = bytes } }
+        policy.eachCameraBytes = retention.eachCamera
+        policy.vaultBytes = retention.total
+        policy.freeBytes = retention.keepFree
+        return policy
+    }
+}

@@ -1,0 +1,111 @@
+import Core
+import Logging
+import ServiceLifecycle
+import Synchronization
+import Vault
+
+/// What retention did since the start, for `/metrics`.
+final class RetentionStatus: Sendable {
+    struct Counts: Sendable {
+        /// When the last pass ended well; nil: none did yet.
+        var lastRun: WallTime?
+        var deletedClips: [String: UInt64] = [:]
+        var deletedBytes: UInt64 = 0
+        var failures: UInt64 = 0
+        var unmetBytes = 0
+        var isTimeTrusted = true
+    }
+    private let state = Mutex(Counts())
+    var counts: Counts { state.withLock { $0 } }
+
+    func ran(_ report: RetentionReport, at time: WallTime) {
+        state.withLock { counts in
+            counts.lastRun = time
+            for deletion in report.deletions {
+                let cause: String
+                if case .age = deletion.cause { cause = "age" } else { cause = deletion.cause.description }
+                counts.deletedClips[cause, default: 0] += 1
+                counts.deletedBytes += UInt64(max(0, deletion.clip.byteCount))
+            }
+            counts.unmetBytes = report.unmet.map(\.bytes).max() ?? 0
+            counts.isTimeTrusted = report.isTimeTrusted
+        }
+    }
+    func failed() { state.withLock { $0.failures += 1 } }
+}
+
+/// Applies retention every minute, in small steps, so that recording never waits for it.
+struct RetentionService: Service {
+    let recorder: RecorderServices
+    let logger: Logger
+
+    static let interval = Duration.seconds(60)
+    /// Clips of one step, and the rest between two.
+    static let step = 64
+    static let rest = Duration.milliseconds(200)
+
+    func run() async throws {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                // The first seconds of a start belong to the cameras.
+                guard (try? await Task.sleep(for: .seconds(5))) != nil else { return }
+                repeat { await pass() } while (try? await Task.sleep(for: Self.interval)) != nil
+            }
+            group.addTask { try? await gracefulShutdown() }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func pass() async {
+        while !Task.isCancelled {
+            do {
+                let report = try await recorder.vault.applyRetention(limit: Self.step)
+                recorder.retention.ran(report, at: recorder.time.wallNow())
+                tell(report)
+                guard report.isUnfinished else { return }
+            } catch {
+                recorder.retention.failed()
+                logger.error("retention failed", metadata: ["error": "\(error)"])
+                recorder.raise(alarm: "Retention could not do its work: \(error.reason)", topic: "retention-failed")
+                return
+            }
+            try? await Task.sleep(for: Self.rest)
+        }
+    }
+
+    private func tell(_ report: RetentionReport) {
+        recorder.clear(topic: "retention-failed")
+        if let last = report.deletions.last {
+            logger.info(
+                "clips deleted",
+                metadata: [
+                    "count": "\(report.deletions.count)", "bytes": "\(report.freedBytes)", "until": "\(last.clip.end)",
+                ])
+        }
+        if report.isTimeTrusted {
+            recorder.clear(topic: "clock")
+        } else {
+            recorder.raise(
+                alarm:
+                    "The clock jumped and nobody vouches for it: nothing is deleted by age or budget. If it is right, run `sudocam retention confirm-time`.",
+                topic: "clock")
+        }
+        if let unmet = report.unmet.first(where: { $0.cause == .diskFull }) {
+            recorder.raise(
+                alarm:
+                    "The disk lacks \(unmet.bytes / 1_000_000) MB and nothing more may be deleted: what is left is on hold or being read.",
+                topic: "disk-full")
+        } else {
+            recorder.clear(topic: "disk-full")
+        }
+        if let unmet = report.unmet.first(where: { $0.cause != .diskFull }) {
+            recorder.raise(
+                alarm:
+                    "A retention budget is exceeded by \(unmet.bytes / 1_000_000) MB: holds or `minimum` keep what would have to go.",
+                topic: "budget")
+        } else {
+            recorder.clear(topic: "budget")
+        }
+    }
+}

@@ -1,0 +1,279 @@
+import ArgumentParser
+import Core
+import Foundation
+import Glibc
+import Server
+import Vault
+
+struct RetentionCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "retention", abstract: "What is kept, for how long, and why.",
+        subcommands: [
+            Plan.self, Explain.self, Simulate.self, Apply.self, Hold.self, Release.self, Holds.self, Log.self,
+            Shred.self, ConfirmTime.self,
+        ])
+}
+
+private func size(_ bytes: Int) -> String { bytes.formatted(.byteCount(style: .file, allowedUnits: [.kb, .mb, .gb, .tb])) }
+
+private func text(_ applied: RetentionCommands.Applied) -> String {
+    var lines = applied.deletions.prefix(20).map { "  \($0.start)  \($0.camera)  \(size($0.bytes))  \($0.cause)" }
+    if applied.deletions.count > 20 { lines.append("  … and \(applied.deletions.count - 20) more") }
+    let verb = applied.dryRun ? "would be deleted" : "deleted"
+    lines.insert("\(applied.deletions.count) clip(s), \(size(applied.freedBytes)) \(verb).", at: 0)
+    if !applied.timeTrusted {
+        lines.append("Nobody vouches for the clock: nothing goes by age or budget. See `sudocam retention confirm-time`.")
+    }
+    for unmet in applied.unmet {
+        lines.append(
+            "Not met: \(unmet.cause)\(unmet.camera.map { " of \($0)" } ?? "") lacks \(size(unmet.bytes)); holds, leases or `minimum` keep the rest."
+        )
+    }
+    return lines.joined(separator: "\n")
+}
+
+extension RetentionCommand {
+    struct Plan: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "What the rules keep, how far back it reaches, and when the disk is full.")
+        @OptionGroup var configuration: ConfigurationOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            try await reporting {
+                let plan = try await RetentionCommands.plan(try configuration.read())
+                try output.print(plan) {
+                    var lines = plan.rules.enumerated().map { "Rule \($0 + 1): \($1)" }
+                    if lines.isEmpty { lines.append("No rules: everything is kept until the disk is full; then the oldest goes.") }
+                    for camera in plan.cameras {
+                        let reach = camera.reachDays.map {
+                            ", reaches back \($0.formatted(.number.precision(.fractionLength(1)))) days (\(camera.limitedBy ?? "-"))"
+                        }
+                        lines.append(
+                            "\(camera.camera): \(camera.clips) clips, \(size(camera.bytes)), \(size(camera.bytesPerDay)) a day\(reach ?? "")"
+                        )
+                        if camera.doubtfulBytes > 0 {
+                            lines.append("  \(size(camera.doubtfulBytes)) of it at a time nobody vouches for")
+                        }
+                    }
+                    lines.append(
+                        "Disk: \(size(plan.freeBytes)) of \(size(plan.totalBytes)) free"
+                            + (plan.diskFull.map { "; full on \($0) if nothing went" } ?? ""))
+                    if plan.holds > 0 { lines.append("\(plan.holds) hold(s)") }
+                    lines.append("Next pass: " + text(plan.next))
+                    return lines.joined(separator: "\n")
+                }
+            }
+        }
+    }
+
+    struct Explain: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Which rule decides about a clip, until when, and what would change it.")
+        @OptionGroup var configuration: ConfigurationOptions
+        @Argument(help: "An object's name, or a time as in export.") var what: String
+        @Option(help: "With a time: only this camera.") var camera: String?
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            try await reporting {
+                let all = try await RetentionCommands.explain(try configuration.read(), what, camera: camera)
+                try output.print(all) {
+                    all.map { clip in
+                        var lines = ["\(clip.camera)  \(clip.start) to \(clip.end)  \(clip.kind)  \(clip.object)", clip.verdict]
+                        if let minimum = clip.minimumUntil { lines.append("No budget touches it before \(minimum).") }
+                        for budget in clip.budgets {
+                            lines.append(
+                                "\(budget.cause): its turn after \(size(budget.bytesUntilItsTurn)) more"
+                                    + (budget.expected.map { ", about \($0)" } ?? ""))
+                        }
+                        return (lines + clip.changes).joined(separator: "\n  ")
+                    }.joined(separator: "\n")
+                }
+            }
+        }
+    }
+
+    struct Simulate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "What the rules would do in the days to come, if they were like the last ones. Deletes nothing.")
+        @OptionGroup var configuration: ConfigurationOptions
+        @Option(help: "How far, 1 to 3660.") var days = 90
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            try await reporting {
+                guard (1...3660).contains(days) else { throw CommandFailure("--days is 1 to 3660.") }
+                let simulated = try await RetentionCommands.simulate(try configuration.read(), days: days)
+                try output.print(simulated) {
+                    guard simulated.basisDays > 0 else { return "Nothing is recorded yet: there is no history to repeat." }
+                    var lines = [
+                        "Repeats the last \(simulated.basisDays.formatted(.number.precision(.fractionLength(1)))) days."
+                    ]
+                    for day in simulated.days {
+                        let deletions = day.deletions.sorted { $0.key < $1.key }.map { "\($0.value) by \($0.key)" }
+                        lines.append(
+                            "\(day.time.prefix(10))  \(size(day.bytes)) kept, \(size(day.freeBytes)) free, \(size(day.recordedBytes)) recorded, \(size(day.deletedBytes)) deleted"
+                                + (deletions.isEmpty ? "" : " (\(deletions.joined(separator: ", ")))")
+                                + (day.unmet.isEmpty ? "" : "  NOT MET"))
+                    }
+                    return lines.joined(separator: "\n")
+                }
+            }
+        }
+    }
+
+    struct Apply: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "One pass now. On a terminal it shows first what would go, and asks.")
+        @OptionGroup var configuration: ConfigurationOptions
+        @Flag(help: "Only show what would go.") var dryRun = false
+        @Flag(help: "Do not ask.") var yes = false
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            try await reporting {
+                let settings = try configuration.read()
+                if dryRun {
+                    let applied = try await RetentionCommands.apply(settings, isDryRun: true)
+                    return try output.print(applied) { text(applied) }
+                }
+                if !yes, isatty(STDIN_FILENO) == 1, isatty(STDOUT_FILENO) == 1 {
+                    let planned = try await RetentionCommands.apply(settings, isDryRun: true)
+                    print(text(planned))
+                    guard !planned.deletions.isEmpty else { return }
+                    print("Delete for good? [y/N] ", terminator: "")
+                    fflush(nil)
+                    guard readLine()?.lowercased() == "y" else { return print("Nothing was deleted.") }
+                }
+                let applied = try await RetentionCommands.apply(settings, isDryRun: false)
+                try output.print(applied) { text(applied) }
+            }
+        }
+    }
+
+    struct Hold: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Keep a range of time until it is released.")
+        @OptionGroup var configuration: ConfigurationOptions
+        @Option(help: "A camera's key, name or UUID; default: every camera.") var camera: String?
+        @OptionGroup var range: RangeOptions
+        @Option(help: "Why; sealed, readable only with the passphrase.") var note = ""
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            try await reporting {
+                let hold = try await RetentionCommands.hold(
+                    try configuration.read(), camera: camera, range: try range.range(), note: note)
+                try output.print(["hold": hold.description]) { "Hold \(hold)." }
+            }
+        }
+    }
+
+    struct Release: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "End a hold; rules and budgets apply again.")
+        @OptionGroup var configuration: ConfigurationOptions
+        @Argument(help: "The hold's UUID, from `holds`.") var hold: String
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            try await reporting {
+                guard let id = HoldID(hold) else { throw CommandFailure("\(hold) is no UUID.") }
+                try await RetentionCommands.release(try configuration.read(), id)
+                try output.print(["released": hold]) { "Released." }
+            }
+        }
+    }
+
+    struct Holds: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List holds; with the passphrase also their notes.")
+        @OptionGroup var configuration: ConfigurationOptions
+        @Flag(help: "Ask for the passphrase and show the notes.") var notes = false
+        @OptionGroup var passphrase: PassphraseOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            try await reporting {
+                let secret = notes || passphrase.passphraseFD != nil ? try passphrase.read() : nil
+                let holds = try await RetentionCommands.holds(try configuration.read(), passphrase: secret)
+                try output.print(holds) {
+                    holds.isEmpty
+                        ? "No holds."
+                        : holds.map {
+                            "\($0.hold)  \($0.camera ?? "every camera")  \($0.start) to \($0.end)  \($0.note ?? ($0.hasNote ? "(note sealed)" : ""))"
+                        }.joined(separator: "\n")
+                }
+            }
+        }
+    }
+
+    struct Log: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "What was deleted, shredded, held and released, and why: receipts from the ledger.")
+        @OptionGroup var configuration: ConfigurationOptions
+        @Option(parsing: .unconditional, help: "From: a time as in export.") var from = "-30d"
+        @Option(help: "The last so many.") var limit = 1000
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            try await reporting {
+                guard let since = FileTime.parse(from, now: SystemTime().wallNow()) else {
+                    throw CommandFailure("--from \(from) is no time.")
+                }
+                let log = try await RetentionCommands.log(
+                    try configuration.read(), since: since, limit: max(1, limit))
+                try output.print(log) {
+                    log.map { line in
+                        ([String(line.entry), line.at, line.what, line.camera, line.start, line.bytes.map(size), line.cause]
+                            as [String?]).compactMap { $0 }.joined(separator: "  ")
+                    }.joined(separator: "\n")
+                }
+            }
+        }
+    }
+
+    struct Shred: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Destroy the key of a camera's day: no copy of that day opens again.")
+        @OptionGroup var configuration: ConfigurationOptions
+        @Argument(help: "A camera's key, name or UUID.") var camera: String
+        @Argument(help: "The UTC day, as 2026-11-25.") var day: String
+        @Flag(help: "Do not ask.") var yes = false
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            try await reporting {
+                if !yes {
+                    guard isatty(STDIN_FILENO) == 1 else {
+                        throw CommandFailure("There is no terminal to ask on. Say --yes if you mean it.")
+                    }
+                    print("Destroy the key of \(camera), \(day)? Nothing of that day can be seen again. [y/N] ", terminator: "")
+                    fflush(nil)
+                    guard readLine()?.lowercased() == "y" else { return print("Nothing was destroyed.") }
+                }
+                let shredded = try await RetentionCommands.shred(try configuration.read(), camera: camera, day: day)
+                try output.print(shredded) {
+                    """
+                    \(shredded.epochs.count) key(s) destroyed, \(shredded.objects) object(s) removed, \(size(shredded.freedBytes)).
+                    \(shredded.triedInVain > 0 ? "Each was tried with every key that is left: none opened." : "The vault is locked, so there was no key to try them with; unlock the recorder before shredding to have that proved.")
+                    Backups and remotes that hold a copy of the key's file still open the day: \(shredded.epochs.map { "epochs/\($0).age" }.joined(separator: ", "))
+                    """
+                }
+            }
+        }
+    }
+
+    struct ConfirmTime: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "confirm-time",
+            abstract: "Say that this machine's clock is right, after it jumped or the recorder was off for long.")
+        @OptionGroup var configuration: ConfigurationOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            try await reporting {
+                try await RetentionCommands.confirmTime(try configuration.read())
+                try output.print(["confirmed": true]) { "The clock counts as right." }
+            }
+        }
+    }
+}
