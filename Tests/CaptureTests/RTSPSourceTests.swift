@@ -7,14 +7,19 @@ import Testing
 
 @testable import Capture
 
-@Suite(.timeLimit(.minutes(2))) struct RTSPSourceTests {
+@Suite(.timeLimit(.minutes(10))) struct RTSPSourceTests {
     private let small: SyntheticClip
     private let large: SyntheticClip
 
-    init() throws {
-        small = try SyntheticClip(frames: 12, keyInterval: 4)
-        large = try SyntheticClip(frames: 12, keyInterval: 4, width: 640, height: 360)
+    /// Encoded once.
+    private static let clips = Result {
+        (
+            small: try SyntheticClip(frames: 12, keyInterval: 4),
+            large: try SyntheticClip(frames: 12, keyInterval: 4, width: 640, height: 360)
+        )
     }
+
+    init() throws { (small, large) = try Self.clips.get() }
 
     /// - Parameter sets: in front of each key frame.
     private func pictures(
@@ -97,7 +102,7 @@ import Testing
     @Test func `I13: a camera that answers and sends no picture is silent, and told goodbye`() async throws {
         let camera = try RTSPCamera(.dark, .init(announced: small.parameters.units))
         defer { camera.stop() }
-        let heard = await Heard(try CameraSource(testing: camera.url, silence: 2_000_000), errors: 2)
+        let heard = await Heard(try CameraSource(testing: camera.url, silence: 5_000_000), errors: 2)
         #expect(heard.errors == [CaptureError(.silent, ""), CaptureError(.silent, "")] && heard.connected.isEmpty)
         // Without the goodbye its session would stand, and the next be refused (I12).
         #expect(camera.requests.prefix(5) == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY", "TEARDOWN"])
@@ -106,7 +111,7 @@ import Testing
     @Test func `I13: a camera that falls silent in mid-stream is offline, and what came is kept`() async throws {
         let camera = try RTSPCamera(.plays, .init(announced: small.parameters.units, pictures: pictures(small)))
         defer { camera.stop() }
-        let heard = await Heard(try CameraSource(testing: camera.url, silence: 2_000_000), errors: 1)
+        let heard = await Heard(try CameraSource(testing: camera.url, silence: 5_000_000), errors: 1)
         #expect(heard.units.count == 11 && heard.errors == [CaptureError(.silent, "")])
     }
 
@@ -131,7 +136,7 @@ import Testing
     @Test func `pictures without any parameter sets are unusable, which is not the same as silent`() async throws {
         let camera = try RTSPCamera(.plays, .init(pictures: pictures(small)))
         defer { camera.stop() }
-        let heard = await Heard(try CameraSource(testing: camera.url, silence: 2_000_000), errors: 1)
+        let heard = await Heard(try CameraSource(testing: camera.url, silence: 5_000_000), errors: 1)
         #expect(heard.errors == [CaptureError(.unusable, "")] && heard.units.isEmpty)
     }
 

@@ -4,7 +4,7 @@ import TestKit
 import Testing
 
 /// Frames that can be told apart after compression: eight bars, black or white, are the frame's number.
-private struct NumberedVideo {
+private struct NumberedVideo: Sendable {
     let parameters: CodecParameters
     let packets: [Encoder.Packet]
     static let (width, height) = (320, 240)
@@ -43,13 +43,17 @@ private struct NumberedVideo {
 @Suite(.enabled(if: hasFFmpeg, Comment(rawValue: needsFFmpeg))) struct MovieWriterTests {
     private let folder: TemporaryFolder
 
+    /// Encoded once.
+    private static let plain = Result { try NumberedVideo(frames: 120, keyInterval: 40, bFrames: 0) }
+    private static let reordered = Result { try NumberedVideo(frames: 120, keyInterval: 40, bFrames: 2) }
+
     init() throws { folder = try TemporaryFolder() }
 
     @Test(arguments: [0, 2], [0, 1, 37, 99])
     func `P7: an export shows exactly the frames asked for, wherever the key frames are`(
         bFrames: Int, first: Int
     ) throws {
-        let video = try NumberedVideo(frames: 120, keyInterval: 40, bFrames: bFrames)
+        let video = try (bFrames == 0 ? Self.plain : Self.reordered).get()
         #expect(video.packets.count == 120)
         let last = min(119, first + 50)
         // From the key frame before, as an export does: decoding begins there, showing at the edit.
