@@ -55,6 +55,33 @@ import Testing
         #expect(heard.units[4].data == small.units[4].data && heard.units[4].isKey)
     }
 
+    @Test func `I6: Annex B inside RTP, empty packets, messages behind the picture, junk after the sets`() async throws
+    {
+        let (sps, pps) = (small.parameters.sps[0], small.parameters.pps[0])
+        let message: [UInt8] = [6, 5, 2, 0x41, 0x42, 0x80]
+        var pictures = pictures(small)
+        for index in pictures.indices {
+            var units = pictures[index].units
+            if index == 0 {
+                // All of it in one packet, start codes between the units.
+                units = [sps + [0, 0, 0, 1] + pps + [0, 0, 1] + units[0]] + units.dropFirst()
+            } else if index == 4 {
+                units = [sps + [0xAA, 0xBB], pps] + units
+            }
+            pictures[index].units = [[]] + units + [[]] + (index % 2 == 0 ? [message] : [])
+        }
+        let camera = try RTSPCamera(.plays, .init(pictures: pictures))
+        defer { camera.stop() }
+        let heard = await Heard(try CameraSource(testing: camera.url), units: 11)
+        #expect(heard.connected == [small.parameters] && heard.errors.isEmpty)
+        for (unit, sent) in zip(heard.units, small.units) {
+            #expect(
+                NALUnits(unit.data).filter(H264NAL.isPicture).map(Array.init)
+                    == NALUnits(sent.data).filter(H264NAL.isPicture).map(Array.init))
+            #expect(unit.isKey == sent.isKey && unit.pts - heard.units[0].pts == sent.pts)
+        }
+    }
+
     @Test func `a new size in mid-stream is told right before its first key frame`() async throws {
         let script = RTSPCamera.Script(
             announced: small.parameters.units,

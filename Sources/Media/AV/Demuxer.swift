@@ -24,6 +24,8 @@ import Core
     private var assembler: AccessUnitAssembler
     private var lastIsCut = false
 
+    /// How long pictures may come that nothing can decode, µs.
+    private static let longestGroup: Int64 = 60_000_000
     /// What a camera may take to hear that we go, µs.
     private static let farewell: Int64 = 500_000
 
@@ -110,6 +112,7 @@ import Core
         guard let context = unsafe context, let packet = unsafe packet else { return nil }
         // Once a frame, not once a packet: a camera that sends parameter sets but no picture is silent too (I13).
         interrupt.allow(microseconds: readTimeout)
+        let began = SystemTime().monotonicNow()
         while true {
             let code = unsafe av_read_frame(context, packet)
             // Packets that do not block must not keep a camera without pictures alive either.
@@ -122,6 +125,9 @@ import Core
             defer { unsafe av_packet_unref(packet) }
             guard unsafe packet.pointee.stream_index == stream else { continue }
             if let frame = unsafe try frame(packet) { return frame }
+            // Sets that come with key frames only may be a long group of pictures away.
+            let left = Self.longestGroup - (SystemTime().monotonicNow() - began)
+            if assembler.lacksParameters, left > 0 { interrupt.allow(microseconds: min(left, readTimeout)) }
         }
     }
 
