@@ -53,6 +53,8 @@ extension RecorderServices {
         for row in rows { out.value("lost_frames_total", [("camera", row.id)], row.pipeline.overflowedFrames) }
         out.family("implausible_frames_total", "counter", "Frames dropped for a time that cannot be believed.")
         for row in rows { out.value("implausible_frames_total", [("camera", row.id)], row.pipeline.droppedFrames) }
+        out.family("damaged_frames_total", "counter", "Frames that came with parts missing; they are recorded.")
+        for row in rows { out.value("damaged_frames_total", [("camera", row.id)], row.pipeline.damagedFrames) }
         let media = await media.counts()
         out.family("viewers", "gauge", "Open WebRTC sessions.")
         out.value("viewers", [], media.sessions)
