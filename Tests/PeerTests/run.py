@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "BrowserTests"))
-from run import PASSPHRASE, Recorder, request  # noqa: E402
+from recorder import PASSPHRASE, Checks, Recorder, request  # noqa: E402
 from webdriver import free_port  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
@@ -34,26 +34,14 @@ def iso(time_us):
     return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat().replace("+00:00", "Z")
 
 
-class Tests:
+class Tests(Checks):
     def __init__(self, sudocam, kills, aiortc):
-        self.sudocam, self.kills, self.aiortc = sudocam, kills, aiortc
-        self.passed, self.failed = 0, []
+        super().__init__(sudocam)
+        self.kills, self.aiortc = kills, aiortc
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sudocam-peer-"))
 
-    def check(self, name, body):
-        began = time.monotonic()
-        try:
-            note = body()
-            self.passed += 1
-            print(f"ok   {name} ({time.monotonic() - began:.1f} s){': ' + note if note else ''}", flush=True)
-        except Exception as error:  # noqa: BLE001 - each test reports, the run goes on
-            self.failed.append(name)
-            print(f"FAIL {name}: {type(error).__name__} {error}", flush=True)
-
     def recorder(self, name, cameras, **options):
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
-        return Recorder(self.sudocam, folder, cameras, **options)
+        return Recorder(self.sudocam, self.folder / name, cameras, **options)
 
     def run(self):
         try:
@@ -69,8 +57,7 @@ class Tests:
                 print("skip aiortc: SUDOCAM_AIORTC_PYTHON is not set")
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
-        print(f"\n{self.passed} passed, {len(self.failed)} failed")
-        return 1 if self.failed else 0
+        return self.finish()
 
     def clips(self, recorder):
         return json.loads(recorder.command("clips", "--config", str(recorder.config), "--json").stdout)
