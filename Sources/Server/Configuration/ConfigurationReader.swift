@@ -19,7 +19,13 @@ public struct ConfigurationReader {
         }
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         switch parse(text, folder: folder) {
-        case .success(let configuration): return configuration
+        case .success(let configuration):
+            // What is masked in every output is a secret.
+            if configuration.cameras.contains(where: { $0.source.description.contains("***") }) {
+                try SecretFile.check(path, holds: "a camera's password")
+            }
+            if let tls = configuration.tls { try SecretFile.check(tls.key, holds: "the page's key") }
+            return configuration
         case .failure(let failure):
             let list = failure.problems.map { "  \($0)" }.joined(separator: "\n")
             throw ServerError(.configuration, "\(path) has \(failure.problems.count) error(s):\n\(list)\n")

@@ -185,8 +185,8 @@ struct PageCertificate {
                 if !FileManager.default.fileExists(atPath: certificatePath) {
                     let made = try DTLSCertificate.selfSignedPEM(
                         names: Self.names(settings), validDays: 3650, now: now)
-                    try Self.write(made.keyPEM, to: keyPath)
-                    try Self.write(made.certificatePEM, to: certificatePath)
+                    try SecretFile.write(made.keyPEM, to: keyPath)
+                    try SecretFile.write(made.certificatePEM, to: certificatePath)
                 }
             }
             let chain = try NIOSSLCertificate.fromPEMFile(certificatePath)
@@ -214,12 +214,5 @@ struct PageCertificate {
         var names = settings.hostNames + ["localhost", "127.0.0.1"]
         if !["0.0.0.0", "::"].contains(settings.listen.host) { names.append(settings.listen.host) }
         return names
-    }
-
-    private static func write(_ text: String, to path: String) throws {
-        guard
-            FileManager.default.createFile(
-                atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
-        else { throw ServerError(.certificate, "\(path) cannot be written.") }
     }
 }

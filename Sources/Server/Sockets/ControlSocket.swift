@@ -84,12 +84,13 @@ struct ControlSocket: Service {
             guard let second = bytes[(end + 1)...].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
             var passphrase = Array(bytes[(end + 1)..<second])
             for index in bytes.indices { bytes[index] = 0 }
-            if let seconds = recorder.accounts.retryAfter(address: "control") {
+            if let seconds = recorder.accounts.attempt(address: "control") {
                 return Reply(
                     ok: false, code: "too-many-attempts", message: "Too many wrong passphrases; wait \(seconds) s.")
             }
             do {
                 try await recorder.unlock(passphrase: SecretBytes(&passphrase))
+                recorder.accounts.succeeded(address: "control")
                 return Reply(ok: true)
             } catch {
                 if error.code == .wrongPassphrase { recorder.accounts.failed(address: "control") }
