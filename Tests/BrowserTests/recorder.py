@@ -51,6 +51,7 @@ class Recorder:
             lines.append(f'  {key}: {{ name: "{key}", source: "{source}" }}')
         self.config = self.folder / "sudocam.yaml"
         self.config.write_text("\n".join(lines) + "\n")
+        self.config.chmod(0o600)
         self.log = open(self.folder / "serve.log", "a")
         self.process = None
         if not (self.folder / "vault").exists():

@@ -140,6 +140,7 @@ class Tests(Checks):
     def page(self, browser, recorder, camera, gap_from):
         browser.open(recorder.url)
         browser.run("await sudocam.ready;")
+        browser.wait("return document.querySelector('sudo-band').timeline && document.querySelector('sudo-days button').textContent", 10)
         browser.screenshot(self.artifacts / "locked.png")
 
         def wrong():
@@ -313,6 +314,8 @@ class Tests(Checks):
             assert result["gap"]["reason"] == "after-last", result
 
         def through_gap():
+            # A seek plays on at the rate there was.
+            browser.run("sudocam.play(1)")
             browser.run(SEEK, camera, int(stretches[0][1] - 1.5e6), "exact", "play")
             codes = rises(browser.run(WATCH, 5000))
             before = [code for code in codes if code < stretches[0][1]]
@@ -320,6 +323,7 @@ class Tests(Checks):
             behind = [code for code in codes if code >= stretches[1][0] - 50]
             assert len(before) + len(behind) == len(codes) and behind[0] - stretches[1][0] < 300_000, "it did not go on at the gap's end"
             assert any(message["type"] == "gap" for message in browser.run("return sudocam.messages"))
+            assert len(before) > 15 and len(behind) > 30, (len(before), len(behind))
             return f"{len(before)} pictures before it, {len(behind)} behind it"
 
         self.check("W35: a seek into a gap and past both ends is answered", gap)
@@ -354,7 +358,18 @@ class Tests(Checks):
                 one = browser.run(SEEK, camera, int(begin + 2e6), "exact", "pause")["code"]
                 other = second.run(SEEK, camera, int(begin + 7e6), "exact", "pause")["code"]
                 assert 4.5e6 < other - one < 5.5e6, (one, other)
+                second.wait("return document.querySelector('sudo-band').timeline && document.querySelector('sudo-days button').textContent", 10)
                 second.screenshot(self.artifacts / "phone-dark.png")
+                second.run(SEEK, camera, int(gap_from + 2e6), "exact", "pause")
+                second.screenshot(self.artifacts / "phone-gap.png")
+                # Nothing sticks out of the page, which would make it scroll sideways.
+                for width in (320, 390, 600, 761, 900, 1024):
+                    second.resize(width, 844)
+                    outside = second.run(
+                        "const wide = document.documentElement.clientWidth; return [...document.querySelectorAll('sudo-app *')].filter(one => !one.closest('sudo-days') && !one.closest('svg')"
+                        " && one.checkVisibility({visibilityProperty: true}) && one.getBoundingClientRect().right > wide + 1).map(one => one.tagName + '#' + one.id)")
+                    assert not outside, (width, outside)
+                    second.screenshot(self.artifacts / f"width-{width}.png")
 
             self.check("two viewers at different times", two)
         finally:

@@ -20,6 +20,8 @@ from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "BrowserTests"))
 from recorder import PASSPHRASE, Checks, Recorder, request  # noqa: E402
+from refusals import Refusals  # noqa: E402
+from threats import Threats  # noqa: E402
 from webdriver import free_port  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
@@ -44,7 +46,10 @@ class Tests(Checks):
         return Recorder(self.sudocam, self.folder / name, cameras, **options)
 
     def run(self):
+        threats = Threats(self)
         try:
+            threats.run()
+            Refusals(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
             self.check("locked memory holds neither the owner's identity nor a closed clip", self.memory)
             self.check("a second recorder, a used port, a newer vault and a bad configuration are refused in words", self.refusals)
@@ -55,6 +60,7 @@ class Tests(Checks):
                 self.check("an independent WebRTC client (aiortc) plays live through WHEP", self.whep)
             else:
                 print("skip aiortc: SUDOCAM_AIORTC_PYTHON is not set")
+            threats.finish()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
         return self.finish()

@@ -53,7 +53,7 @@ public struct ConfigurationReader {
             problems.append(problem(error))
             return nil
         } catch {
-            problems.append(ConfigurationProblem(line: 0, message: "not YAML: \(error)"))
+            problems.append(ConfigurationProblem(line: 0, message: "not YAML"))
             return nil
         }
         guard let mapping = root?.mapping else {
@@ -110,7 +110,13 @@ public struct ConfigurationReader {
         case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
             .composer(_, let problem, let mark, _):
             ConfigurationProblem(line: mark.line, message: "not YAML: \(problem)")
-        default: ConfigurationProblem(line: 0, message: "not YAML: \(error)")
+        case .duplicatedKeysInMapping(let keys, let context):
+            ConfigurationProblem(
+                line: context.mark.line,
+                message: keys.sorted().map { "`\($0)`" }.joined(separator: ", ") + " stands here twice")
+        case .reader(let problem, _, _, _): ConfigurationProblem(line: 0, message: "not YAML: \(problem)")
+        // Not the error itself: it would quote the whole file, passwords and all.
+        default: ConfigurationProblem(line: 0, message: "not YAML")
         }
     }
 

@@ -125,9 +125,10 @@ public struct RecorderApplication: Sendable {
     }
 }
 
-/// No core files, no attaching by other users, and memory that is given back is overwritten.
+/// No core files, no attaching by other users, files for their owner only, and memory that is given back is overwritten.
 enum Hardening {
     static func apply() {
+        umask(0o077)
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         _ = sudocam_no_dump()
