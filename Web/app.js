@@ -291,7 +291,12 @@ class SudoApp extends HTMLElement {
     }
 
     #notice(...parts) {
-        this.$('notice').replaceChildren(...parts);
+        this.$('notice').replaceChildren(...parts.map(part => {
+            if (typeof part !== 'string') return part;
+            const words = document.createElement('span');
+            words.textContent = part;
+            return words;
+        }));
         this.$('notice').hidden = false;
     }
 

@@ -51,6 +51,7 @@ class Tests(Checks):
             threats.run()
             Refusals(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
+            self.check("verify beside a recorder that commits all the time finds nothing", self.beside)
             self.check("locked memory holds neither the owner's identity nor a closed clip", self.memory)
             self.check("a second recorder, a used port, a newer vault and a bad configuration are refused in words", self.refusals)
             self.check("other addresses than loopback speak TLS only, and the told certificate is used", self.tls)
@@ -107,6 +108,18 @@ class Tests(Checks):
             return f"{len(committed)} clips, slowest restart {slowest:.2f} s, most lost {lost:.1f} s"
         finally:
             recorder.stop(signal.SIGKILL)
+
+    def beside(self):
+        recorder = self.recorder("beside", {**CAMERAS, **{f"more{index}": CAMERAS["cam0"] for index in range(4)}}, clip_seconds=2)
+        try:
+            recorder.start()
+            end, count = time.monotonic() + 25, 0
+            while time.monotonic() < end:
+                recorder.command("verify", "--config", str(recorder.config))
+                count += 1
+            return f"{count} times beside {len(self.clips(recorder))} commits"
+        finally:
+            recorder.stop()
 
     @staticmethod
     def image(pid):
