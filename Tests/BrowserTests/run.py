@@ -203,6 +203,8 @@ class Tests(Checks):
                 "for (const time of args[1]) { sudocam.drag(args[0], time); await new Promise(r => setTimeout(r, 20)); }"
                 "const result = await sudocam.seek(args[0], args[1].at(-1)); const code = (() => {" + READ + "})(); return {...result, code};", camera, times)
             assert result.get("code") and -50 <= times[-1] - result["code"] < FRAME * 1.9, (times[-1], result)
+            time.sleep(0.5)
+            assert browser.run(READ) == result["code"], "an older seek came after the last one"
 
         def dragged():
             start, end = stretches[0]
