@@ -1,8 +1,8 @@
 """Seeks in one Chromium: the page against a real `sudocam serve`, and in turn <video> playing the same footage as a plain
 MP4 that nginx serves by Range. Every time is taken inside the page. Called by sudocam-bench; writes one JSON document.
 
-The test camera records first (and the page is opened again and again beside it); then it is unplugged, so that its encoder
-takes nothing from either side while seeks are measured.
+A film is encoded once and recorded as a camera at its own pace (and the page is opened again and again beside it); then the
+camera is unplugged, so that nothing but seeks happens while they are measured.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,9 +22,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "Tests" 
 from run import PASSPHRASE, READ, Recorder  # noqa: E402
 from webdriver import chromium, free_port  # noqa: E402
 
-CAMERA = "test:?size=1280x720&rate=25&gop=50&bitrate=4000000"
+WIDTH, HEIGHT, RATE = 1280, 720, 25
 UNPLUGGED = "rtsp://127.0.0.1:9/unplugged"
 FRAME = 40_000  # µs
+CELL = 32  # pixels; docs/reference/block-code.md for this width
 PATIENCE = 5000  # ms; a seek that takes longer counts as this long
 
 # The offer leaves with the request for a session; the first picture is the first frame callback.
@@ -78,6 +80,43 @@ return {took, late: isLate, frame};
 """
 
 
+def crc16(data):
+    """CRC-16/CCITT-FALSE."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1) & 0xFFFF
+    return crc
+
+
+def block_code(value):
+    """The luma of 14 × 10 cells that say `value` (docs/reference/block-code.md)."""
+    data = value.to_bytes(8, "big")
+    bits = "101010101100" + format(value, "064b") + format(crc16(data), "016b") + "0000"
+    grey = bytes([128]) * CELL
+    rows = [grey * 14 * CELL]
+    for row in range(8):
+        cells = b"".join(bytes([235 if bit == "1" else 16]) * CELL for bit in bits[row * 12:row * 12 + 12])
+        rows.append((grey + cells + grey) * CELL)
+    return b"".join(rows + [rows[0]])
+
+
+def film(path, seconds):
+    """A moving picture with noise, really 4 Mbit/s, a key frame every 2 s; each frame says when it is, in µs."""
+    encoder = subprocess.Popen([
+        "ffmpeg", "-nostdin", "-loglevel", "error", "-y",
+        "-f", "lavfi", "-i", f"testsrc2=size={WIDTH}x{HEIGHT}:rate={RATE}:duration={seconds},noise=alls=14:allf=t",
+        "-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{14 * CELL}x{10 * CELL}", "-r", str(RATE), "-i", "pipe:0",
+        "-filter_complex", "[0][1]overlay=0:0,format=yuv420p", "-c:v", "libx264", "-preset", "superfast",
+        "-profile:v", "high", "-bf", "0", "-g", "50", "-sc_threshold", "0", "-b:v", "4M", "-maxrate", "4M",
+        "-bufsize", "4M", "-t", str(seconds), str(path)], stdin=subprocess.PIPE)
+    for number in range(seconds * RATE):
+        encoder.stdin.write(block_code(number * FRAME))
+    encoder.stdin.close()
+    assert encoder.wait() == 0, "ffmpeg failed"
+
+
 class Nginx:
     """One worker on loopback with files and configuration of its own."""
 
@@ -128,6 +167,22 @@ class Windows:
         self.browser._call("POST", self.browser.session + "/window", {"handle": handle})
 
 
+def close(browser):
+    """Ends the driver, patiently at first."""
+    try:
+        browser.close()
+    except subprocess.TimeoutExpired:
+        os.killpg(browser.process.pid, signal.SIGKILL)
+        browser.process.wait(10)
+
+
+def stop(recorder):
+    """As `Recorder.stop`, with more patience."""
+    if recorder.process and recorder.process.poll() is None:
+        recorder.process.terminate()
+        recorder.process.wait(120)
+
+
 def say(text):
     print(text, flush=True)
 
@@ -156,6 +211,8 @@ class Seeks:
     def __init__(self, browser, windows, camera, begin, length):
         self.browser, self.windows, self.camera = browser, windows, camera
         self.begin, self.length = begin, length
+        #: what the footage's first picture says
+        self.first_code = 0
         self.times = {}
         self.exact = self.exact_of = 0
         self.odd = []
@@ -192,21 +249,13 @@ class Seeks:
             self.odd.append(f"{mode} at {target}: {result}")
         if mode == "exact" and not is_playing:
             self.exact_of += 1
-            if self.is_the_frame(target, result["code"]):
+            # The film says in each picture when it is; the middle of a frame was asked for.
+            shown = None if result["code"] is None else result["code"] - self.first_code
+            if shown is not None and abs(shown + FRAME // 2 - (target - self.begin)) < FRAME * 0.45:
                 self.exact += 1
             else:
-                self.odd.append(f"exact at {target} showed {result['code']}: {(result['code'] or 0) - target} µs off")
+                self.odd.append(f"exact at {target - self.begin} µs of the film showed {shown}")
         time.sleep(0.1)
-
-    def is_the_frame(self, target, code):
-        """The picture on the screen began by the target, and the next one had not."""
-        if code is None or code > target + 50:
-            return False
-        if target - code < FRAME * 1.2:
-            return True
-        # A busy machine's test camera skips pictures: then this one stood until the next.
-        self.browser.run("await sudocam.step(1)")
-        return self.browser.run(READ) > target
 
     def round(self, is_playing):
         self.plain(is_playing)
@@ -233,7 +282,10 @@ def main():
     folder = pathlib.Path(options.folder)
     random.seed(os.environ.get("SUDOCAM_SEED", "1"))
 
-    recorder = Recorder(options.sudocam, folder, {"hall": CAMERA}, clip_seconds=60)
+    say("encoding the camera's film")
+    film(folder / "camera.mp4", options.record)
+    source = f"file:{folder}/camera.mp4?loop=0"
+    recorder = Recorder(options.sudocam, folder, {"hall": source}, clip_seconds=60)
     nginx = Nginx(folder / "nginx")
     browser = None
     try:
@@ -247,8 +299,9 @@ def main():
         times = {"open": opens(browser, recorder, options.opens)}
         time.sleep(max(0, ends - time.monotonic()))
         camera = recorder.cameras()[0]
-        browser.open("about:blank")
-        recorder.stop()
+        close(browser)
+        browser = None
+        stop(recorder)
 
         (folder / "nginx" / "www").mkdir(exist_ok=True)
         film = folder / "nginx" / "www" / "film.mp4"
@@ -258,9 +311,10 @@ def main():
         begin, end = seconds(exported["from"]), seconds(exported["to"])
         say(f"{(end - begin) / 1e6:.1f} s of footage, {exported['bytes'] / 1e6:.0f} MB")
 
-        recorder.config.write_text(recorder.config.read_text().replace(CAMERA, UNPLUGGED))
+        recorder.config.write_text(recorder.config.read_text().replace(source, UNPLUGGED))
         recorder.start()
         plain = nginx.start()
+        browser = chromium()
         browser.open(recorder.url)
         unlock(browser)
         browser.wait("return sudocam.video.srcObject", 20)
@@ -272,6 +326,8 @@ def main():
         for handle in (windows.plain, windows.page):
             windows.use(handle)
             assert browser.run("return document.visibilityState") == "visible", "a window is hidden"
+        windows.use(windows.page)
+        seeks.first_code = browser.run(SEEK, camera, begin + FRAME // 2, "exact", "pause", PATIENCE)["code"]
         for number in range(2):
             seeks.round(False)
             seeks.round(True)
@@ -288,8 +344,8 @@ def main():
             "times": {**times, **seeks.times}, "exact": seeks.exact, "exactOf": seeks.exact_of, "fallbacks": seeks.odd}))
     finally:
         if browser:
-            browser.close()
-        recorder.stop()
+            close(browser)
+        stop(recorder)
         if getattr(nginx, "process", None):
             nginx.stop()
 

@@ -3,8 +3,14 @@ import Glibc
 import Synchronization
 
 /// What a recorder of sealed clips cannot do without: ChaCha20-Poly1305 over 64 KiB chunks, SHA-256 over what comes out,
-/// writes, and SudoCam's syncs and renames in SudoCam's order. No headers, no checks, no index.
+/// writes, and SudoCam's syncs and renames in SudoCam's order. No keys, no checks, no index.
 final class BareRecorder: Sendable {
+    /// As long as a clip's header; its random bytes give every clip a name of its own.
+    private static let headerSize = 400
+
+    /// Of a sealed chunk in a clip's file.
+    static func offset(_ chunk: Int) -> Int { headerSize + chunk * Bare.sealedChunkSize }
+
     private let scratch: ScratchFolder
     private let ledger: BareLedger
     private let cipher: any BareCipher.Type
@@ -29,6 +35,9 @@ final class BareRecorder: Sendable {
         let digest = try BareDigest()
         let part = folder + "/open/\(UUID.random()).part"
         let file = try BareFile.create(part)
+        let header = UUID.random().bytes + [UInt8](repeating: 0, count: Self.headerSize - 16)
+        digest.update(header, count: header.count)
+        try file.write(header, count: header.count, at: 0)
         var sealed = [UInt8](repeating: 0, count: Bare.sealedChunkSize)
         var chunk = 0
         for piece in pieces {
@@ -36,7 +45,9 @@ final class BareRecorder: Sendable {
                 let range = start..<min(piece.count, start + Bare.chunkSize)
                 try cipher.seal(piece, range, into: &sealed, counter: chunk)
                 digest.update(sealed, count: range.count + Bare.tagSize)
-                try file.write(sealed, count: range.count + Bare.tagSize, at: chunk * Bare.sealedChunkSize)
+                try file.write(
+                    sealed, count: range.count + Bare.tagSize,
+                    at: Self.offset(chunk))
                 chunk += 1
             }
         }
@@ -61,7 +72,7 @@ final class BareRecorder: Sendable {
         var chunk = 0
         var done = 0
         while true {
-            let count = try file.read(into: &sealed, at: chunk * Bare.sealedChunkSize)
+            let count = try file.read(into: &sealed, at: offset(chunk))
             guard count > Bare.tagSize else { return done }
             try cipher.open(sealed, count: count, into: &plain, counter: chunk)
             done += count - Bare.tagSize

@@ -125,7 +125,7 @@ struct LookupBenchmark: Benchmark {
         var sealed = [UInt8](repeating: 0, count: Bare.sealedChunkSize)
         var plain = [UInt8](repeating: 0, count: Bare.sealedChunkSize)
         for chunk in [4, 1] {
-            let count = try file.read(into: &sealed, at: chunk * Bare.sealedChunkSize)
+            let count = try file.read(into: &sealed, at: BareRecorder.offset(chunk))
             try cipher.open(sealed, count: count, into: &plain, counter: chunk)
         }
     }

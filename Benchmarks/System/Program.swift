@@ -14,7 +14,7 @@ final class Program: Sendable {
     ///   - input: file that becomes standard input.
     init(_ program: String, _ arguments: [String], folder: String, log: String, input: String? = nil) throws {
         let process = try Self.prepared(program, arguments, folder: folder, output: log, errors: log, input: input)
-        try process.run()
+        try Self.start(process)
         pid = process.processIdentifier
         self.process = Mutex(process)
         self.log = log
@@ -34,6 +34,17 @@ final class Program: Sendable {
             if process.isRunning { kill(pid, SIGKILL) }
             process.waitUntilExit()
         }
+    }
+
+    /// A child inherits the mask of the thread that makes it, and libdispatch's threads block every signal: a program
+    /// started from one could not be asked to end.
+    private static func start(_ process: Process) throws {
+        var none = sigset_t()
+        var before = sigset_t()
+        unsafe sigemptyset(&none)
+        unsafe pthread_sigmask(SIG_SETMASK, &none, &before)
+        defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
+        try process.run()
     }
 
     private static func prepared(
@@ -86,7 +97,7 @@ final class Program: Sendable {
         let process = try prepared(
             program, arguments, folder: folder, output: out, errors: mergingErrors ? out : err,
             input: input == nil ? nil : scratch.path + "/in")
-        try process.run()
+        try start(process)
         process.waitUntilExit()
         let text = try Machine.text(out)
         guard process.terminationStatus == 0 else {
