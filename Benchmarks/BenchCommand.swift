@@ -31,7 +31,7 @@ struct BenchCommand: AsyncParsableCommand {
         let folder = try ScratchFolder(in: scratch ?? FileManager.default.temporaryDirectory.path)
         let context = BenchContext(
             scratch: folder, isQuick: quick, sudocam: sudocam ?? Self.sibling("sudocam"),
-            lookupClips: clips ?? (quick ? 2_000 : 100_000))
+            lookupClips: clips ?? (quick ? 2_000 : 50_000))
         var rows: [Row] = []
         var omitted: [Omission] = []
         for benchmark in Benchmarks.all where only.isEmpty || only.contains(benchmark.name) {

@@ -304,9 +304,9 @@ def main():
         stop(recorder)
 
         (folder / "nginx" / "www").mkdir(exist_ok=True)
-        film = folder / "nginx" / "www" / "film.mp4"
+        movie = folder / "nginx" / "www" / "film.mp4"
         exported = json.loads(recorder.command(
-            "export", "hall", "--config", str(recorder.config), "--from=-1d", "--to=now", "-o", str(film),
+            "export", "hall", "--config", str(recorder.config), "--from=-1d", "--to=now", "-o", str(movie),
             "--passphrase-fd", "0", "--json", input=PASSPHRASE + "\n").stdout)
         begin, end = seconds(exported["from"]), seconds(exported["to"])
         say(f"{(end - begin) / 1e6:.1f} s of footage, {exported['bytes'] / 1e6:.0f} MB")

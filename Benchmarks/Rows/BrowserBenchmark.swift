@@ -22,7 +22,7 @@ struct BrowserBenchmark: Benchmark {
         try context.requireSudocam()
         let folder = try context.scratch.folder()
         let output = folder.path + "/browser.json"
-        let (record, seeks, opens) = context.isQuick ? (24, 6, 4) : (180, 125, 30)
+        let (record, seeks, opens) = context.isQuick ? (24, 6, 4) : (120, 50, 30)
         let script = try Program(
             "python3",
             [
