@@ -67,6 +67,7 @@ class Tests(Checks):
             self.check("other addresses than loopback speak TLS only, and the told certificate is used", self.tls)
             self.check("V29: one flipped byte anywhere is found and named", self.flips)
             self.check("I12: an RTSP camera is recorded, cut off, and returns", self.rtsp)
+            self.check("SIGTERM with pages open, and with pages that are long gone, ends the recorder within 5 s", self.goodbye)
             self.check("W40: five hundred tabs closed while connecting leave nothing behind", self.tabs)
             if self.aiortc:
                 self.check("an independent WebRTC client (aiortc) plays live through WHEP", self.whep)
@@ -310,6 +311,25 @@ class Tests(Checks):
             server.terminate()
             server.wait(10)
             recorder.stop()
+
+    def goodbye(self):
+        recorder = self.recorder("goodbye", {"hall": "test:?size=320x240&rate=10&gop=10"})
+        try:
+            recorder.start()
+            pages = []
+            for _ in range(8):
+                page = socket.create_connection(("127.0.0.1", recorder.port), 5)
+                page.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1:{recorder.port}\r\n\r\n".encode())
+                assert b"200" in page.recv(4096)
+                pages.append(page)
+            for page in pages[:4]:
+                page.close()
+            began = time.monotonic()
+            recorder.process.terminate()
+            assert recorder.process.wait(5) == 0
+            return f"after {time.monotonic() - began:.2f} s"
+        finally:
+            recorder.stop(signal.SIGKILL)
 
     def tabs(self):
         recorder = self.recorder("tabs", {"hall": "test:?size=320x240&rate=10&gop=10"})
