@@ -23,6 +23,7 @@ let package = Package(
     name: "sudocam",
     products: [
         .executable(name: "sudocam", targets: ["sudocam"]),
+        .executable(name: "sudocam-bench", targets: ["sudocam-bench"]),
         .library(name: "Vault", targets: ["Vault"]),
         .library(name: "WebRTC", targets: ["WebRTC"]),
         .library(name: "Media", targets: ["Media"]),
@@ -91,6 +92,15 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
+
+        // What it measures beside SudoCam is bare libcrypto and libsodium: the only target besides Vault to import them.
+        .executableTarget(
+            name: "sudocam-bench",
+            dependencies: [
+                "Core", "Vault", "CCrypto", "CSodium",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks", exclude: ["browser.py", "rtsp_files.py"], swiftSettings: strict),
 
         .target(
             name: "TestKit", dependencies: ["Core", "Media", "Vault"], path: "Tests/TestKit", swiftSettings: settings),

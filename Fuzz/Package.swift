@@ -2,19 +2,19 @@
 import PackageDescription
 
 // libFuzzer targets, one a parser, outside the root package so that nobody builds them by accident.
-// scripts/fuzz NAME SECONDS builds one and runs it over its corpus.
-let parsers = ["STUN", "SDP", "RTCP", "RTP", "DCEP", "Control", "ParameterSets", "ClipHead"]
+// scripts/fuzz NAME SECONDS builds one and runs it over its corpus; -enable-testing opens what is internal.
+let targets: [(name: String, product: String)] = [
+    ("STUN", "WebRTC"), ("SDP", "WebRTC"), ("RTCP", "WebRTC"), ("RTP", "WebRTC"), ("DCEP", "WebRTC"),
+    ("DTLS", "WebRTC"), ("SCTP", "WebRTC"), ("Peer", "WebRTC"), ("Control", "Playback"), ("ParameterSets", "Media"),
+    ("Clip", "Media"), ("Age", "Vault"), ("Ledger", "Vault"), ("Configuration", "Server"),
+]
 
 let package = Package(
     name: "fuzz",
     dependencies: [.package(name: "sudocam", path: "..")],
-    targets: parsers.map { name in
+    targets: targets.map { target in
         .executableTarget(
-            name: "Fuzz\(name)",
-            dependencies: [
-                .product(name: "WebRTC", package: "sudocam"), .product(name: "Media", package: "sudocam"),
-                .product(name: "Playback", package: "sudocam"),
-            ],
+            name: "Fuzz\(target.name)", dependencies: [.product(name: target.product, package: "sudocam")],
             swiftSettings: [.unsafeFlags(["-parse-as-library"])])
     }
 )

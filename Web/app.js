@@ -53,6 +53,8 @@ class SudoApp extends HTMLElement {
     rate = 1;
     #opening = /** @type {Session | null} */ (null); #retry = 0; #failures = 0; #events = null;
     #ready; #readyDone; #timeline; #before = /** @type {string | null} */ (null);
+    /** whose picture is on the screen */ #shownCamera = /** @type {string | null} */ (null);
+    /** whether what was asked for last is to stand still once it is there */ #asksStill = false;
 
     connectedCallback() {
         this.#ready = new Promise(resolve => { this.#readyDone = resolve; });
@@ -181,6 +183,7 @@ class SudoApp extends HTMLElement {
         this.session = this.#opening = null;
         for (const session of sessions) session?.close();
         this.picture.clear();
+        this.#shownCamera = null;
         this.band.busy = false;
         this.mode = 'idle';
         this.$('notice').hidden = true;
@@ -241,6 +244,7 @@ class SudoApp extends HTMLElement {
     }
 
     #frame(shown) {
+        this.#shownCamera = shown.camera;
         this.picture.release();
         this.band.busy = false;
         const what = this.mode === 'live' ? 'live' : this.mode === 'pause' ? 'paused' : `${String(this.rate).replace('-', '−')}×`;
@@ -262,8 +266,12 @@ class SudoApp extends HTMLElement {
         } else if (message.type === 'gap') {
             if (message.id < this.session?.control?.latestID) return;
             // Playing goes on after the gap; then the next picture ends the waiting.
-            if (this.mode === 'pause' || message.to === undefined) this.#settled();
+            if (this.#asksStill || message.to === undefined) this.#settled();
+            if (this.#asksStill) this.mode = 'pause';
+            // Another camera's picture must not stand under this one's name.
+            if (this.#shownCamera !== this.camera) this.picture.blank();
             this.#gap(message);
+            this.#showControls();
         } else if (message.type === 'end') {
             this.#settled();
             this.mode = 'pause';
@@ -283,7 +291,12 @@ class SudoApp extends HTMLElement {
     }
 
     #notice(...parts) {
-        this.$('notice').replaceChildren(...parts);
+        this.$('notice').replaceChildren(...parts.map(part => {
+            if (typeof part !== 'string') return part;
+            const words = document.createElement('span');
+            words.textContent = part;
+            return words;
+        }));
         this.$('notice').hidden = false;
     }
 
@@ -297,7 +310,7 @@ class SudoApp extends HTMLElement {
         };
         const today = startOfDay(this.band.model.centre);
         const when = time => startOfDay(time) === today ? clockText(time, true) : shortText(time);
-        const words = gapWords[reason] ?? reason;
+        const words = from || to || reason !== 'before-first' ? gapWords[reason] ?? reason : 'nothing is recorded of this camera yet';
         const parts = [`${words.charAt(0).toUpperCase()}${words.slice(1)}${from && to ? ` for ${spanText(to - from)}` : ''}`];
         if (this.session && from) parts.push(edge(from - 1000, `← ${when(from)}`));
         if (this.session && to) parts.push(edge(to, `${when(to)} →`));
@@ -322,7 +335,8 @@ class SudoApp extends HTMLElement {
     }
 
     /** Sends a request for another picture; the present one stays until that is there. */
-    #ask(send) {
+    #ask(send, isStill) {
+        this.#asksStill = isStill;
         this.picture.hold();
         this.band.busy = true;
         const answer = send(this.session.control);
@@ -335,7 +349,7 @@ class SudoApp extends HTMLElement {
         this.#use(camera);
         this.band.follow(time);
         this.#timeline.load();
-        return this.#ask(control => control.seek(camera, time, options));
+        return this.#ask(control => control.seek(camera, time, options), options.then !== 'play');
     }
 
     /** To an instant, and on as before. @param {number} time */
@@ -349,7 +363,7 @@ class SudoApp extends HTMLElement {
     }
 
     drag(camera, time) {
-        if (this.session?.control) this.#ask(control => control.drag(camera, time));
+        if (this.session?.control) this.#ask(control => control.drag(camera, time), true);
     }
     #scrub(time) {
         this.#before ??= this.mode;
@@ -363,16 +377,16 @@ class SudoApp extends HTMLElement {
         if (time > this.band.now - LIVE_EDGE && this.#present?.state === 'recording') this.live(); else this.#go(time, mode);
     }
 
-    play(rate) { this.session?.control?.play(rate); }
-    pause() { this.session?.control?.pause(); }
+    play(rate) { this.#asksStill = false; this.session?.control?.play(rate); }
+    pause() { this.#asksStill = true; this.session?.control?.pause(); }
     step(frames) {
         if (!this.session?.control) return Promise.resolve({error: {code: 'no-session', message: 'There is no session.'}});
-        return frames ? this.#ask(control => control.step(frames)) : this.session.control.step(frames);
+        return frames ? this.#ask(control => control.step(frames), true) : this.session.control.step(frames);
     }
     live(camera = this.camera) {
         if (camera) this.#use(camera);
         if (!this.session?.control) return Promise.resolve({error: {code: 'no-session', message: 'There is no session.'}});
-        return this.#ask(control => control.live(camera ?? undefined));
+        return this.#ask(control => control.live(camera ?? undefined), false);
     }
 
     #mark(side) {

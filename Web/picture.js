@@ -23,13 +23,20 @@ export class SudoPicture extends HTMLElement {
 
     /** Freezes what is shown, until `release`. */
     hold() {
-        if (!this.canvas.hidden || !this.video.videoWidth) return;
+        if (!this.canvas.hidden || !this.video.videoWidth || this.hasAttribute('blank')) return;
         this.canvas.width = this.video.videoWidth;
         this.canvas.height = this.video.videoHeight;
         this.canvas.getContext('2d')?.drawImage(this.video, 0, 0);
         this.canvas.hidden = false;
     }
-    release() { this.canvas.hidden = true; }
+    release() { this.canvas.hidden = true; this.removeAttribute('blank'); }
+
+    /** Shows nothing until the next picture. */
+    blank() {
+        this.canvas.hidden = true;
+        this.toggleAttribute('blank', true);
+        this.#stamp.textContent = this.#facts.textContent = '';
+    }
 
     /** Nothing of the footage stays in the page. */
     clear() {

@@ -13,7 +13,7 @@ export class Session {
     clock = new PlaybackClock();
     /** @type {Control | null} */
     control = null;
-    /** @type {{time: number, rtp: number, seekId: number, width: number, height: number} | null} what the frame on the screen is */
+    /** @type {{time: number, rtp: number, seekId: number, camera: string, width: number, height: number} | null} what the frame on the screen is */
     shown = null;
     /** whether the recorder's answer has a picture at all */
     hasVideo = true;
@@ -110,7 +110,7 @@ export class Session {
         if (time === null || !this.clock.hasReached(rtp)) return;
         const line = this.clock.lineOf(rtp);
         if (line.id < this.#awaited) return;
-        this.shown = {time, rtp, seekId: line.id, width, height};
+        this.shown = {time, rtp, seekId: line.id, camera: line.camera, width, height};
         this.onframe();
         this.control?.shown(line.id, time);
     }

@@ -159,27 +159,4 @@ public enum BlockCode {
             }
         }
     }
-
-    /// The time in a picture's luma plane; nil where no whole code stands.
-    public static func decode(luma: [UInt8], width: Int, height: Int) -> WallTime? {
-        let cell = TestPattern.cell(width)
-        guard width >= cell * 14, height >= cell * 10, luma.count >= width * height else { return nil }
-        var bits: [Bool] = []
-        for index in 0..<96 {
-            var sum = 0
-            var count = 0
-            let (x, y) = (cell + index % 12 * cell, cell + index / 12 * cell)
-            for row in y + cell / 4..<y + cell * 3 / 4 {
-                for column in x + cell / 4..<x + cell * 3 / 4 {
-                    sum += Int(luma[row * width + column])
-                    count += 1
-                }
-            }
-            bits.append(sum > 128 * count)
-        }
-        guard Array(bits[0..<12]) == sync else { return nil }
-        let value = bits[12..<76].reduce(UInt64(0)) { $0 << 1 | ($1 ? 1 : 0) }
-        guard bits == Self.bits(of: value) else { return nil }
-        return WallTime(microseconds: Int64(bitPattern: value))
-    }
 }

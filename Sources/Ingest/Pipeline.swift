@@ -120,6 +120,12 @@ public actor Pipeline {
     public func lost(frames: Int) { queue.overflow(frames) }
 
     public func accept(_ unit: AccessUnit) {
+        place(unit)
+        // What is left of it is evidence all the same: recorded, and counted.
+        if unit.isDamaged { queue.damaged() }
+    }
+
+    private func place(_ unit: AccessUnit) {
         let input = TimeLine.Input(
             dts: unit.dts, pts: unit.pts, arrival: unit.capturedMonotonic, wall: unit.capturedWall,
             isExact: unit.captureTimeIsExact)
@@ -148,7 +154,7 @@ public actor Pipeline {
             queue.push(.runEnded)
             startRun()
             line = nil
-            accept(unit)
+            place(unit)
         }
     }
 
@@ -209,4 +215,6 @@ public actor Pipeline {
 
     public nonisolated var overflowedFrames: Int { queue.counts.overflowed }
     public nonisolated var droppedFrames: Int { queue.counts.dropped }
+    /// Frames that came with parts missing; they are recorded.
+    public nonisolated var damagedFrames: Int { queue.counts.damaged }
 }

@@ -16,6 +16,7 @@ final class RecordingQueue: Sendable {
         var bytes = 0
         var overflowed = 0
         var dropped = 0
+        var damaged = 0
         /// After a frame was left out the rest of its group cannot be decoded.
         var waitsForKey = false
     }
@@ -50,5 +51,6 @@ final class RecordingQueue: Sendable {
     func took(_ bytes: Int) { state.withLock { $0.bytes -= bytes } }
     func overflow(_ frames: Int) { state.withLock { $0.overflowed += frames } }
     func dropped() { state.withLock { $0.dropped += 1 } }
+    func damaged() { state.withLock { $0.damaged += 1 } }
     func finish() { continuation.finish() }
 }

@@ -20,10 +20,12 @@ public struct AccessUnit: Sendable {
     public var capturedMonotonic: MonotonicTime
     /// The source knows when the picture was taken.
     public var captureTimeIsExact: Bool
+    /// Parts of it, or of what came before it, were missing when it came.
+    public var isDamaged: Bool
 
     public init(
         codec: Codec, data: [UInt8], isKey: Bool, dts: Int64, pts: Int64, capturedWall: WallTime,
-        capturedMonotonic: MonotonicTime, captureTimeIsExact: Bool = false
+        capturedMonotonic: MonotonicTime, captureTimeIsExact: Bool = false, isDamaged: Bool = false
     ) {
         self.codec = codec
         self.data = data
@@ -33,5 +35,6 @@ public struct AccessUnit: Sendable {
         self.capturedWall = capturedWall
         self.capturedMonotonic = capturedMonotonic
         self.captureTimeIsExact = captureTimeIsExact
+        self.isDamaged = isDamaged
     }
 }

@@ -61,6 +61,9 @@ extension Vault {
         defer { wipeBytes(&bytes) }
         try files.replace(layout.ledgerKey, with: bytes)
         if ballast > 0 { try fillBallast(layout, files, ballast) }
+        // From the first moment on a ledger without a checkpoint is one that lost it.
+        let checkpoint = Checkpoint(vault: id, count: 0, root: MerkleTree().root)
+        try files.replace(layout.ledger + "/checkpoint", with: try checkpoint.signed(by: ledgerKey))
 
         let file = VaultFile(
             id: id, recipients: [owner.recipient, recovery.recipient], ledger: ledgerKey.verifier)
@@ -71,6 +74,7 @@ extension Vault {
 
     /// An empty folder, or one where `create` was interrupted: a folder of somebody else's files is left alone.
     private static func checkIsOurs(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {
+        guard try !isHeadless(layout, files) else { throw headless(layout) }
         let ours: Set<String> = [
             "lock", "keys", "epochs", "objects", "open", "quarantine", "ledger", "ballast", "vault.json.tmp",
             "lost+found",
@@ -78,11 +82,16 @@ extension Vault {
         guard try files.list(layout.root).allSatisfy({ ours.contains($0) }) else {
             throw VaultError(.invalid, "\(layout.root) holds other files.", hint: "Name an empty folder.")
         }
-        guard try files.attributes(layout.ledger + "/checkpoint") == nil else {
-            throw VaultError(
-                .damaged, "\(layout.root) holds a ledger, but vault.json is missing.",
-                hint: "Restore vault.json from a backup or a remote; nothing was changed.")
-        }
+    }
+
+    /// A vault that was used and lost its `vault.json`; an interrupted `create` leaves no entries.
+    static func isHeadless(_ layout: Layout, _ files: any FileSystem) throws(VaultError) -> Bool {
+        try files.attributes(LedgerReader(files: files, path: layout.ledger).bundlePath(0)) != nil
+    }
+    static func headless(_ layout: Layout) -> VaultError {
+        VaultError(
+            .damaged, "\(layout.root) holds a ledger, but vault.json is missing.",
+            hint: "Restore vault.json from a backup or a remote; nothing was changed.")
     }
 
     static func fillBallast(_ layout: Layout, _ files: any FileSystem, _ count: Int) throws(VaultError) {

@@ -28,6 +28,7 @@ extension Vault {
                 hint: "Is its disk mounted? Else make a vault with init.")
         }
         guard try files.attributes(layout.vaultFile) != nil else {
+            if try isHeadless(layout, files) { throw headless(layout) }
             if try files.attributes(layout.ledger) != nil {
                 throw VaultError(
                     .halfMade, "The vault in \(layout.root) is half made: vault.json is missing.",

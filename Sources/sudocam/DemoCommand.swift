@@ -31,7 +31,7 @@ struct DemoCommand: AsyncParsableCommand {
 
                 """
             if let rtsp { text += "  garage:\n    name: Garage (RTSP)\n    source: \"\(rtsp)\"\n" }
-            try Data(text.utf8).write(to: URL(fileURLWithPath: file))
+            try SecretFile.write(text, to: file)
             let configuration = try ConfigurationReader.read(file)
             if !FileManager.default.fileExists(atPath: configuration.vault + "/vault.json") {
                 _ = try await VaultCommands.initialise(

@@ -9,115 +9,33 @@ import os
 import pathlib
 import random
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 
-from webdriver import Firefox, chromium, free_port
-
-HERE = pathlib.Path(__file__).parent
-PASSPHRASE = "correct horse"
-FRAME = 40_000  # µs; the test camera's 25 frames a second
-CODE = (HERE / "blockcode.mjs").read_text().replace("export ", "")
-
-# What is on the screen, as a person sees it: the time in the picture itself.
-READ = CODE + """
-const picture = sudocam.picture;
-const width = picture.videoWidth || picture.width, height = picture.videoHeight || picture.height;
-if (!width) return null;
-const canvas = document.createElement('canvas');
-canvas.width = width; canvas.height = height;
-const paint = canvas.getContext('2d', {willReadFrequently: true});
-paint.drawImage(picture, 0, 0);
-return decodeBlockCode(paint.getImageData(0, 0, width, height));
-"""
-SEEK = "const result = await sudocam.seek(args[0], args[1], {mode: args[2], then: args[3]}); const code = (() => {" + READ + "})(); return {...result, code};"
+from pictures import FRAME, READ, SEEK, WATCH, codes_of, rises, unlock
+from recorder import PASSPHRASE, Checks, Recorder, request
+from scenes import Scenes
+from webdriver import Firefox, chromium
 
 
-class Recorder:
-    """A `sudocam serve` with its own vault and ports."""
-
-    def __init__(self, sudocam, folder, cameras, clip_seconds=4):
-        self.sudocam, self.folder = sudocam, pathlib.Path(folder)
-        self.port, media = free_port(), free_port(socket.SOCK_DGRAM)
-        self.url = f"http://127.0.0.1:{self.port}/"
-        lines = ["vault: ./vault", f"listen: 127.0.0.1:{self.port}", f"media-port: {media}", f"clip-seconds: {clip_seconds}", "cameras:"]
-        for key, source in cameras.items():
-            lines.append(f'  {key}: {{ name: "{key}", source: "{source}" }}')
-        self.config = self.folder / "sudocam.yaml"
-        self.config.write_text("\n".join(lines) + "\n")
-        self.log = open(self.folder / "serve.log", "a")
-        self.process = None
-        if not (self.folder / "vault").exists():
-            self.command("init", str(self.folder / "vault"), "--passphrase-fd", "0", input=PASSPHRASE + "\n")
-
-    def command(self, *arguments, input=None, check=True):
-        result = subprocess.run([self.sudocam, *arguments], input=input, text=True, capture_output=True, timeout=120, cwd=self.folder)
-        assert not check or result.returncode == 0, f"{arguments}: {result.returncode} {result.stdout} {result.stderr}"
-        return result
-
-    def start(self):
-        self.process = subprocess.Popen([self.sudocam, "serve", "--config", str(self.config)], stdout=self.log, stderr=self.log, cwd=self.folder)
-        end = time.monotonic() + 15
-        while True:
-            try:
-                return self.state()
-            except OSError:
-                assert self.process.poll() is None and time.monotonic() < end, (self.folder / "serve.log").read_text()
-                time.sleep(0.05)
-
-    def state(self):
-        with urllib.request.urlopen(self.url + "api/v1/state", timeout=5) as answer:
-            return json.load(answer)
-
-    def cameras(self):
-        return [camera["id"] for camera in self.state()["cameras"]]
-
-    def stop(self, number=signal.SIGTERM):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(number)
-            self.process.wait(10)
-
-
-def request(url, method="GET", body=None, **headers):
-    """(status, headers, body), never an exception for an HTTP status."""
-    call = urllib.request.Request(url, data=body, method=method, headers={key.replace("_", "-"): value for key, value in headers.items()})
-    try:
-        with urllib.request.urlopen(call, timeout=20) as answer:
-            return answer.status, answer.headers, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read()
-
-
-class Tests:
+class Tests(Checks):
     def __init__(self, sudocam, artifacts):
-        self.sudocam, self.artifacts = sudocam, artifacts
-        self.passed, self.failed = 0, []
-
-    def check(self, name, body):
-        began = time.monotonic()
-        try:
-            note = body()
-            self.passed += 1
-            print(f"ok   {name} ({time.monotonic() - began:.1f} s){': ' + note if note else ''}", flush=True)
-        except Exception as error:  # noqa: BLE001 - each test reports, the run goes on
-            self.failed.append(name)
-            print(f"FAIL {name}: {type(error).__name__} {error}", flush=True)
+        super().__init__(sudocam)
+        self.artifacts = artifacts
 
     def run(self):
-        folder = tempfile.mkdtemp(prefix="sudocam-test-")
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="sudocam-test-"))
         cameras = {
             "hall": "test:?size=640x360&rate=25&gop=50&bitrate=1000000&profile=high",
             "door": "test:?size=320x240&rate=25&gop=25&bitrate=400000&profile=main",
         }
-        recorder = Recorder(self.sudocam, folder, cameras)
-        browser = None
+        recorder = Recorder(self.sudocam, folder / "main", cameras)
+        scenes = Scenes(self, folder / "scenes")
+        browser = patient = None
         try:
+            scenes.start()
             recorder.start()
             first = recorder.cameras()[0]
             time.sleep(14)
@@ -127,19 +45,26 @@ class Tests:
             time.sleep(5)
             recorder.start()
             time.sleep(8)
+            scenes.change()
             self.http(recorder)
-            browser = chromium()
+            patient = Patient(recorder, first, gap_from - 9e6)
+            browser = chromium(downloads=folder)
             self.page(browser, recorder, first, gap_from)
+            scenes.run()
+            self.check("a pause of two minutes, then the picture goes on from the paused frame", patient.resumes)
+            self.ends(browser, recorder, first)
             self.check("Firefox without H.264 says so, and nothing hangs", lambda: self.firefox(recorder))
         finally:
-            if browser:
-                browser.close()
+            for one in (browser, patient and patient.browser):
+                if one:
+                    one.close()
             recorder.stop()
+            scenes.recorder.stop()
             if self.failed:
-                print((pathlib.Path(folder) / "serve.log").read_text()[-3000:])
+                for one in (recorder, scenes.recorder):
+                    print((one.folder / "serve.log").read_text()[-3000:])
             shutil.rmtree(folder, ignore_errors=True)
-        print(f"\n{self.passed} passed, {len(self.failed)} failed")
-        return 1 if self.failed else 0
+        return self.finish()
 
     # HTTP, as a hostile web page or network would use it
 
@@ -215,6 +140,7 @@ class Tests:
     def page(self, browser, recorder, camera, gap_from):
         browser.open(recorder.url)
         browser.run("await sudocam.ready;")
+        browser.wait("return document.querySelector('sudo-band').timeline && document.querySelector('sudo-days button').textContent", 10)
         browser.screenshot(self.artifacts / "locked.png")
 
         def wrong():
@@ -277,8 +203,26 @@ class Tests:
                 "for (const time of args[1]) { sudocam.drag(args[0], time); await new Promise(r => setTimeout(r, 20)); }"
                 "const result = await sudocam.seek(args[0], args[1].at(-1)); const code = (() => {" + READ + "})(); return {...result, code};", camera, times)
             assert result.get("code") and -50 <= times[-1] - result["code"] < FRAME * 1.9, (times[-1], result)
+            time.sleep(0.5)
+            assert browser.run(READ) == result["code"], "an older seek came after the last one"
+
+        def dragged():
+            start, end = stretches[0]
+            browser.run(SEEK, camera, int(end - 2.5e6), "exact", "pause")
+            # A minute across the band: a pixel is about 50 ms of footage.
+            browser.run("const band = document.querySelector('sudo-band'); band.zoom(60e6 / band.model.span);")
+            asked = browser.run("return sudocam.messages.length")
+            browser.drag("sudo-band canvas", [9, -4, 7, -3] * 12 + [4, 5])
+            wanted = browser.run("return document.querySelector('sudo-band').model.centre")
+            assert start < wanted < end - 5e6, f"dragged to {wanted - start}"
+            code = browser.wait("const code = (() => {" + READ + "})(); return Math.abs(code - args[0]) < 80000 && code", 3, wanted)
+            assert -50 <= wanted - code < FRAME * 1.9, (wanted, code)
+            time.sleep(0.5)
+            assert browser.run(READ) == code, "an older seek came after the last one"
+            return f"{browser.run('return sudocam.messages.length') - asked} answers to 50 moves"
 
         self.check("W34: 50 seeks in a second, the last one wins", scrub)
+        self.check("W34: 50 moves of the mouse on the band end at the very frame under the playhead", dragged)
 
         def forward_only():
             stamps = []
@@ -314,23 +258,52 @@ class Tests:
 
         def step():
             browser.run(SEEK, camera, int(begin + 5e6), "exact", "pause")
-            before = browser.run(READ)
+            codes = [browser.run(READ)]
             for frames in (1, 1, -1, -1, 1):
                 browser.run("await sudocam.step(args[0])", frames)
-                after = browser.run(READ)
-                assert abs(after - before - frames * FRAME) < FRAME * 0.9, (before, after, frames)
-                before = after
+                codes.append(browser.run(READ))
+            first, second, third = codes[:3]
+            assert first < second < third and codes == [first, second, third, second, first, second], codes
+            # Neighbours: up to the second frame's beginning the first one stands.
+            assert browser.run(SEEK, camera, second - 1000, "exact", "pause")["code"] == first
+            return f"{(second - first) / 1000:.0f} and {(third - second) / 1000:.0f} ms"
 
         self.check("step one frame on and back", step)
 
-        def resume():
-            browser.run(SEEK, camera, int(begin + 3e6), "exact", "pause")
-            time.sleep(8)
-            shown = browser.run(READ)
-            browser.run("sudocam.play(1)")
-            browser.wait("return sudocam.shown().time > args[0] + 500000", 3, shown)
+        def export():
+            marks = []
+            for after in (1_530_000, 7_170_000):
+                browser.run(SEEK, camera, int(begin + after), "exact", "pause")
+                browser.click("#mark")
+                marks.append(browser.run("return sudocam.shown().time"))
+            assert browser.run("return document.querySelector('#export').textContent").startswith("Export "), "no length on the button"
+            browser.click("#export")
+            end = time.monotonic() + 15
+            folder = recorder.folder.parent
+            while not (movies := list(folder.glob("*.mp4"))):
+                assert time.monotonic() < end, "nothing was downloaded"
+                time.sleep(0.1)
+            assert movies[0].name.startswith("hall-20"), movies
+            codes = codes_of(movies[0], 640, 360)
+            assert all(codes), "a picture without a code"
+            assert abs(codes[0] - marks[0]) <= 50, f"the first picture is {codes[0] - marks[0]} µs from the mark"
+            assert 0 < marks[1] - codes[-1] < FRAME * 1.9, f"the last picture is {marks[1] - codes[-1]} µs before the mark"
+            assert all(a < b for a, b in zip(codes, codes[1:])) and max(b - a for a, b in zip(codes, codes[1:])) < 5 * FRAME, codes
+            probed = json.loads(subprocess.run(
+                ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_frames,nb_read_frames,start_time,duration",
+                 "-of", "json", str(movies[0])], capture_output=True, check=True).stdout)["streams"][0]
+            data = movies[0].read_bytes()
+            assert data.index(b"moov") < data.index(b"mdat"), "the index does not stand in front"
+            # The range begins between two key frames: the movie begins at the earlier one, an edit list hides what is before the mark.
+            place = data.index(b"elst") + 4
+            entry = place + 8
+            hidden = int.from_bytes(data[entry + 4:entry + 8], "big") if data[place] == 0 else int.from_bytes(data[entry + 8:entry + 16], "big")
+            assert hidden > 0 and float(probed["start_time"]) == 0, (hidden, probed)
+            assert int(probed["nb_read_frames"]) == len(codes) < int(probed["nb_frames"]), (probed, len(codes))
+            assert abs(float(probed["duration"]) - (marks[1] - marks[0]) / 1e6) < FRAME / 1e6, (probed, marks)
+            return f"{len(codes)} pictures, {int(probed['nb_frames']) - len(codes)} hidden before the mark"
 
-        self.check("a pause does not lose the picture, and resumes", resume)
+        self.check("P7: a range marked and exported on the page is exact to the frame", export)
 
         def gap():
             result = browser.run(SEEK, camera, int(gap_from + 2e6), "exact", "pause")
@@ -343,11 +316,17 @@ class Tests:
             assert result["gap"]["reason"] == "after-last", result
 
         def through_gap():
+            # A seek plays on at the rate there was.
+            browser.run("sudocam.play(1)")
             browser.run(SEEK, camera, int(stretches[0][1] - 1.5e6), "exact", "play")
-            began = time.monotonic()
-            browser.wait("return sudocam.shown().time > args[0]", 12, stretches[1][0])
-            assert time.monotonic() - began > 1.2, "what lay before the gap was not played"
+            codes = rises(browser.run(WATCH, 5000))
+            before = [code for code in codes if code < stretches[0][1]]
+            assert stretches[0][1] - before[-1] < 300_000, "what lay before the gap was not played to its end"
+            behind = [code for code in codes if code >= stretches[1][0] - 50]
+            assert len(before) + len(behind) == len(codes) and behind[0] - stretches[1][0] < 300_000, "it did not go on at the gap's end"
             assert any(message["type"] == "gap" for message in browser.run("return sudocam.messages"))
+            assert len(before) > 15 and len(behind) > 30, (len(before), len(behind))
+            return f"{len(before)} pictures before it, {len(behind)} behind it"
 
         self.check("W35: a seek into a gap and past both ends is answered", gap)
         self.check("playing goes on behind a gap", through_gap)
@@ -381,7 +360,18 @@ class Tests:
                 one = browser.run(SEEK, camera, int(begin + 2e6), "exact", "pause")["code"]
                 other = second.run(SEEK, camera, int(begin + 7e6), "exact", "pause")["code"]
                 assert 4.5e6 < other - one < 5.5e6, (one, other)
+                second.wait("return document.querySelector('sudo-band').timeline && document.querySelector('sudo-days button').textContent", 10)
                 second.screenshot(self.artifacts / "phone-dark.png")
+                second.run(SEEK, camera, int(gap_from + 2e6), "exact", "pause")
+                second.screenshot(self.artifacts / "phone-gap.png")
+                # Nothing sticks out of the page, which would make it scroll sideways.
+                for width in (320, 390, 600, 761, 900, 1024):
+                    second.resize(width, 844)
+                    outside = second.run(
+                        "const wide = document.documentElement.clientWidth; return [...document.querySelectorAll('sudo-app *')].filter(one => !one.closest('sudo-days') && !one.closest('svg')"
+                        " && one.checkVisibility({visibilityProperty: true}) && one.getBoundingClientRect().right > wide + 1).map(one => one.tagName + '#' + one.id)")
+                    assert not outside, (width, outside)
+                    second.screenshot(self.artifacts / f"width-{width}.png")
 
             self.check("two viewers at different times", two)
         finally:
@@ -390,16 +380,58 @@ class Tests:
         time.sleep(1)
         browser.screenshot(self.artifacts / "playing.png")
 
+    def ends(self, browser, recorder, camera):
+        """What ends every session comes last."""
+
         def lock():
-            browser.run("sudocam.play(1)")
+            browser.run(SEEK, camera, int(recorder.now() - 20e6), "exact", "play")
+            # A viewer that does not end by itself when it hears of the lock, as the page does.
+            browser.run(
+                "const {Session} = await import('/session.js'); const raw = globalThis.raw = new Session(document.createElement('video'));"
+                "await raw.open(); raw.control.live(args[0]); raw.pictures = 0; raw.onframe = () => raw.pictures++;", camera)
+            browser.wait("return raw.pictures > 5", 10)
+            locked = time.monotonic()
             recorder.command("lock", "--config", str(recorder.config))
             browser.wait("return sudocam.state().locked && !sudocam.shown() && sudocam.video.srcObject === null", 3)
+            browser.run("raw.closed = 0; raw.onclosed = () => raw.closed = 1; raw.seen = raw.pictures;")
+            text = request(recorder.url + "metrics")[2].decode()
+            assert "sudocam_viewers 0" in text, [line for line in text.splitlines() if "viewers" in line]
+            assert "sudocam_locked 1" in text
+            took = time.monotonic() - locked
+            time.sleep(1)
+            assert browser.run("return raw.pictures - raw.seen") == 0, "pictures come after the lock"
+            browser.screenshot(self.artifacts / "locked-again.png")
             clips = len(json.loads(recorder.command("clips", "--config", str(recorder.config), "--json").stdout))
-            time.sleep(6)
+            time.sleep(5)
             assert len(json.loads(recorder.command("clips", "--config", str(recorder.config), "--json").stdout)) > clips
+            return f"the picture was gone after {took:.2f} s"
 
-        self.check("W41: locking stops the picture at once, recording goes on", lock)
+        self.check("W41: locking while playing stops every picture at once, recording goes on", lock)
         self.check("verify finds nothing", lambda: recorder.command("verify", "--config", str(recorder.config)) and None)
+
+
+class Patient:
+    """A viewer who pauses and goes away for two minutes."""
+
+    seconds = 120
+
+    def __init__(self, recorder, camera, at):
+        self.browser = chromium()
+        unlock(self.browser, recorder.url, PASSPHRASE)
+        self.code = self.browser.run(SEEK, camera, int(at), "exact", "pause")["code"]
+        self.paused = time.monotonic()
+
+    def resumes(self):
+        time.sleep(max(0, self.paused + self.seconds - time.monotonic()))
+        away = time.monotonic() - self.paused
+        assert self.browser.run(READ) == self.code, "the paused picture is not there any more"
+        began = "const began = performance.now(); sudocam.play(1); while (sudocam.shown().time < args[0] + 20000) await new Promise(requestAnimationFrame);"
+        milliseconds = self.browser.run(began + "return performance.now() - began;", self.code)
+        codes = rises(self.browser.run(WATCH, 1500))
+        assert 0 < codes[0] - self.code < 1e6, f"went on {codes[0] - self.code} µs after the paused frame"
+        assert codes[-1] - codes[0] > 1e6, codes
+        assert milliseconds < 1000, f"{milliseconds:.0f} ms"
+        return f"after {away:.0f} s the next picture came in {milliseconds:.0f} ms"
 
 
 if __name__ == "__main__":

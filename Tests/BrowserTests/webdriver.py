@@ -73,6 +73,19 @@ class Browser:
     def resize(self, width, height):
         self._call("POST", self.session + "/window/rect", {"width": width, "height": height})
 
+    def drag(self, css, steps, rest=0.15):
+        """Presses the mouse on the middle of an element, moves it by each of `steps` pixels, 20 ms apart, rests, and lets go."""
+        element = self._call("POST", self.session + "/element", {"using": "css selector", "value": css})
+        moves = [{"type": "pointerMove", "duration": 20, "x": step, "y": 0, "origin": "pointer"} for step in steps]
+        actions = [
+            {"type": "pointerMove", "duration": 0, "x": 0, "y": 0, "origin": element}, {"type": "pointerDown", "button": 0}, *moves,
+            {"type": "pause", "duration": int(rest * 1000)}, {"type": "pointerUp", "button": 0}]
+        self._call("POST", self.session + "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]})
+
+    def click(self, css):
+        element = self._call("POST", self.session + "/element", {"using": "css selector", "value": css})
+        self._call("POST", f"{self.session}/element/{next(iter(element.values()))}/click", {})
+
     def screenshot(self, path):
         with open(path, "wb") as file:
             file.write(base64.b64decode(self._call("GET", self.session + "/screenshot")))
@@ -89,7 +102,7 @@ class Browser:
         self.process.wait(10)
 
 
-def chromium(dark=False, size=(1280, 800)):
+def chromium(dark=False, size=(1280, 800), downloads=None):
     arguments = [
         "--headless=new", "--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--disable-gpu",
         "--disable-dev-shm-usage",
@@ -97,7 +110,10 @@ def chromium(dark=False, size=(1280, 800)):
     ]
     if dark:
         arguments.append("--force-dark-mode")
-    return Browser(["chromedriver"], {"browserName": "chrome", "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": arguments}}, size)
+    options = {"binary": "/usr/bin/chromium", "args": arguments}
+    if downloads:
+        options["prefs"] = {"download.default_directory": str(downloads), "download.prompt_for_download": False}
+    return Browser(["chromedriver"], {"browserName": "chrome", "goog:chromeOptions": options}, size)
 
 
 class Firefox:

@@ -1,6 +1,7 @@
 import Core
 import Logging
 import Media
+import TestKit
 import Testing
 
 @testable import Capture
@@ -49,7 +50,7 @@ import Testing
                 luma: pattern.luma, cb: pattern.cb, cr: pattern.cr, pts: Int64(frame) * 3600)
             {
                 for picture in try decoder.decode(packet.data, isKey: packet.isKey, pts: packet.pts) {
-                    let found = BlockCode.decode(luma: picture.luma, width: picture.width, height: picture.height)
+                    let found = BlockCodeReader.read(luma: picture.luma, width: picture.width, height: picture.height)
                     #expect(found == shown[picture.pts])
                     read += 1
                 }

@@ -77,23 +77,6 @@ import Testing
                 ]), as: UTF8.self)
         #expect(counted.trimmingCharacters(in: .whitespacesAndNewlines) == "60")
     }
-
-    @Test func `damaged bytes give an error or fewer frames, never a trap`() async throws {
-        let clip = try SyntheticClip(frames: 30, keyInterval: 10)
-        var generator = SeededGenerator(seed: 7)
-        for _ in 0..<1500 {
-            var bytes = clip.bytes
-            for _ in 0..<Int.random(in: 1...6, using: &generator) {
-                // The head and the fragment headers are where a parser can be hurt.
-                let place =
-                    Bool.random(using: &generator)
-                    ? Int.random(in: 0..<1200, using: &generator) : Int.random(in: bytes.indices, using: &generator)
-                bytes[min(place, bytes.count - 1)] = UInt8.random(in: 0...255, using: &generator)
-            }
-            guard let reader = try? await ClipReader(ArraySource(bytes)) else { continue }
-            for index in reader.groups.indices.prefix(5) { _ = try? await reader.samples(ofGroup: index) }
-        }
-    }
 }
 
 /// A clip that is being written.

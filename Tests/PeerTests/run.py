@@ -19,7 +19,9 @@ from datetime import UTC, datetime
 from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "BrowserTests"))
-from run import PASSPHRASE, Recorder, request  # noqa: E402
+from recorder import PASSPHRASE, Checks, Recorder, request  # noqa: E402
+from refusals import Refusals  # noqa: E402
+from threats import Threats  # noqa: E402
 from webdriver import free_port  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
@@ -44,46 +46,37 @@ def iso(time_us):
     return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat().replace("+00:00", "Z")
 
 
-class Tests:
+class Tests(Checks):
     def __init__(self, sudocam, kills, aiortc, only):
-        self.sudocam, self.kills, self.aiortc, self.only = sudocam, kills, aiortc, only
-        self.passed, self.failed = 0, []
+        super().__init__(sudocam, only)
+        self.kills, self.aiortc = kills, aiortc
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sudocam-peer-"))
 
-    def check(self, name, body):
-        if self.only and self.only not in name:
-            return
-        began = time.monotonic()
-        try:
-            note = body()
-            self.passed += 1
-            print(f"ok   {name} ({time.monotonic() - began:.1f} s){': ' + note if note else ''}", flush=True)
-        except Exception as error:  # noqa: BLE001 - each test reports, the run goes on
-            self.failed.append(name)
-            print(f"FAIL {name}: {type(error).__name__} {error}", flush=True)
-
     def recorder(self, name, cameras, **options):
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
-        return Recorder(self.sudocam, folder, cameras, **options)
+        return Recorder(self.sudocam, self.folder / name, cameras, **options)
 
     def run(self):
+        threats = Threats(self)
         try:
+            threats.run()
+            Refusals(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
+            self.check("verify beside a recorder that commits all the time finds nothing", self.beside)
             self.check("locked memory holds neither the owner's identity nor a closed clip", self.memory)
             self.check("a second recorder, a used port, a newer vault and a bad configuration are refused in words", self.refusals)
             self.check("other addresses than loopback speak TLS only, and the told certificate is used", self.tls)
             self.check("V29: one flipped byte anywhere is found and named", self.flips)
             self.check("I12: an RTSP camera is recorded, cut off, and returns", self.rtsp)
+            self.check("SIGTERM with pages open, and with pages that are long gone, ends the recorder within 5 s", self.goodbye)
             self.check("W40: five hundred tabs closed while connecting leave nothing behind", self.tabs)
             if self.aiortc:
                 self.check("an independent WebRTC client (aiortc) plays live through WHEP", self.whep)
             else:
                 print("skip aiortc: SUDOCAM_AIORTC_PYTHON is not set")
+            threats.finish()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
-        print(f"\n{self.passed} passed, {len(self.failed)} failed")
-        return 1 if self.failed else 0
+        return self.finish()
 
     def clips(self, recorder):
         return json.loads(recorder.command("clips", "--config", str(recorder.config), "--json").stdout)
@@ -129,6 +122,18 @@ class Tests:
             return f"{len(committed)} clips, slowest restart {slowest:.2f} s, most lost {lost:.1f} s"
         finally:
             recorder.stop(signal.SIGKILL)
+
+    def beside(self):
+        recorder = self.recorder("beside", {**CAMERAS, **{f"more{index}": CAMERAS["cam0"] for index in range(4)}}, clip_seconds=2)
+        try:
+            recorder.start()
+            end, count = time.monotonic() + 25, 0
+            while time.monotonic() < end:
+                recorder.command("verify", "--config", str(recorder.config))
+                count += 1
+            return f"{count} times beside {len(self.clips(recorder))} commits"
+        finally:
+            recorder.stop()
 
     @staticmethod
     def image(pid):
@@ -306,6 +311,25 @@ class Tests:
             server.terminate()
             server.wait(10)
             recorder.stop()
+
+    def goodbye(self):
+        recorder = self.recorder("goodbye", {"hall": "test:?size=320x240&rate=10&gop=10"})
+        try:
+            recorder.start()
+            pages = []
+            for _ in range(8):
+                page = socket.create_connection(("127.0.0.1", recorder.port), 5)
+                page.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1:{recorder.port}\r\n\r\n".encode())
+                assert b"200" in page.recv(4096)
+                pages.append(page)
+            for page in pages[:4]:
+                page.close()
+            began = time.monotonic()
+            recorder.process.terminate()
+            assert recorder.process.wait(5) == 0
+            return f"after {time.monotonic() - began:.2f} s"
+        finally:
+            recorder.stop(signal.SIGKILL)
 
     def tabs(self):
         recorder = self.recorder("tabs", {"hall": "test:?size=320x240&rate=10&gop=10"})

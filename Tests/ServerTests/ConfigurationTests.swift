@@ -67,32 +67,41 @@ enum VaultIDs {
         let time = ManualTime()
         let accounts = Accounts(time: time, idleMinutes: 30)
         for _ in 0..<5 {
-            #expect(accounts.retryAfter(address: "a") == nil)
+            #expect(accounts.attempt(address: "a") == nil)
             accounts.failed(address: "a")
         }
-        #expect(accounts.retryAfter(address: "a") == 1)
-        #expect(accounts.retryAfter(address: "b") == nil)
+        #expect(accounts.attempt(address: "a") == 1)
+        #expect(accounts.attempt(address: "b") == nil)
         time.advance(microseconds: 1_000_000)
-        #expect(accounts.retryAfter(address: "a") == nil)
+        #expect(accounts.attempt(address: "a") == nil)
+        time.advance(microseconds: 1_000_000)
         accounts.failed(address: "a")
-        #expect(accounts.retryAfter(address: "a") == 2)
+        #expect(accounts.attempt(address: "a") == 2)
     }
 
     @Test func `many addresses together are limited too`() {
         let accounts = Accounts(time: ManualTime(), idleMinutes: 30)
-        for index in 0..<60 { accounts.failed(address: "\(index)") }
-        #expect(accounts.retryAfter(address: "new") == 60)
+        for index in 0..<60 { #expect(accounts.attempt(address: "\(index)") == nil) }
+        #expect(accounts.attempt(address: "new") == 60)
+    }
+
+    @Test func `attempts at once are limited as attempts one after another are`() {
+        let accounts = Accounts(time: ManualTime(), idleMinutes: 30)
+        let allowed = (0..<20).filter { _ in accounts.attempt(address: "a") == nil }
+        #expect(allowed.count == Accounts.freeAttempts)
+        accounts.succeeded(address: "a")
+        #expect(accounts.attempt(address: "a") == nil)
     }
 
     @Test func `a session ends when idle, and all end at once`() {
         let time = ManualTime()
         let accounts = Accounts(time: time, idleMinutes: 1)
-        let token = accounts.logIn(address: "a")
+        let token = accounts.logIn()
         time.advance(microseconds: 50_000_000)
         #expect(accounts.isValid(token))
         time.advance(microseconds: 61_000_000)
         #expect(!accounts.isValid(token))
-        let other = accounts.logIn(address: "a")
+        let other = accounts.logIn()
         accounts.logOutAll()
         #expect(!accounts.isValid(other))
         #expect(!accounts.isValid(""))

@@ -32,8 +32,10 @@ public struct SyntheticClip: Sendable {
     public let units: [AccessUnit]
     public let bytes: [UInt8]
 
-    public init(frames: Int, keyInterval: Int, start: WallTime = WallTime(seconds: 1_764_000_000)) throws {
-        let (width, height) = (320, 240)
+    public init(
+        frames: Int, keyInterval: Int, width: Int = 320, height: Int = 240,
+        start: WallTime = WallTime(seconds: 1_764_000_000)
+    ) throws {
         let encoder = try Encoder(
             Encoder.Settings(width: width, height: height, rate: 25, keyInterval: keyInterval, bitRate: 400_000))
         let chroma = [UInt8](repeating: 128, count: width / 2 * (height / 2))

@@ -1,64 +1,54 @@
 import CAV
 import Core
-import Synchronization
 
-/// Ends a blocking call of libav from another thread.
-public final class InterruptFlag: Sendable {
-    private let flag = Atomic<Bool>(false)
-    /// CLOCK_BOOTTIME µs after which the present call is given up; 0: never.
-    private let deadline = Atomic<Int64>(0)
-
-    public init() {}
-    public func interrupt() { flag.store(true, ordering: .releasing) }
-    public var isSet: Bool { flag.load(ordering: .acquiring) }
-
-    func allow(microseconds: Int64) {
-        deadline.store(SystemTime().monotonicNow().microseconds + microseconds, ordering: .releasing)
-    }
-    var isOver: Bool {
-        if isSet { return true }
-        let limit = deadline.load(ordering: .acquiring)
-        return limit > 0 && SystemTime().monotonicNow().microseconds > limit
-    }
-}
-
-/// An opened input of libavformat: the video of a file or an RTSP camera as access units. For one thread at a time.
+/// An opened input of libavformat: the video of a file or an RTSP camera as coded frames. Blocking; for one thread at a time.
 @safe public final class Demuxer {
-    /// One coded frame as it came.
-    public struct Frame: Sendable {
-        /// NAL units behind 4-byte lengths.
-        public var data: [UInt8]
-        public var isKey: Bool
-        /// 90 kHz; nil where the container says nothing.
-        public var dts: Int64?
-        public var pts: Int64?
-        public var duration: Int64
+    public enum Source: Sendable {
+        /// Looked into for its parameters; its end must be where its container says.
+        case file
+        /// Carries parameters in SDP or in band, and presentation times only.
+        case rtsp
     }
 
     public let codec: Codec
-    /// From the container or SDP; nil until they come in band.
-    public private(set) var parameters: CodecParameters?
-    /// They changed with the last frame.
-    public private(set) var parametersChanged = false
+    /// Known already where the container or SDP carries them.
+    public var parameters: CodecParameters? { assembler.parameters }
 
     private var context: UnsafeMutablePointer<AVFormatContext>?
     private var packet: UnsafeMutablePointer<AVPacket>?
     private let stream: Int32
     private let timeBase: AVRational
-    private let lengthSize: Int?
+    private let source: Source
     private let interrupt: InterruptFlag
     private let readTimeout: Int64
+    private var assembler: AccessUnitAssembler
+    private var lastIsCut = false
+
+    /// How long pictures may come that nothing can decode, µs.
+    private static let longestGroup: Int64 = 60_000_000
+    /// What a camera may take to hear that we go, µs.
+    private static let farewell: Int64 = 500_000
+
+    /// Containers, and nothing that opens what its content names: no playlists, no lists of files, no SDP, no image series.
+    private static let fileOptions = [
+        "protocol_whitelist": "file", "format_whitelist": "mov,matroska,mpegts,mpeg,flv,avi,h264,hevc",
+    ]
+    private static let rtspOptions = [
+        "protocol_whitelist": "rtsp,rtsps,rtp,tcp,tls", "format_whitelist": "rtsp", "rtsp_transport": "tcp",
+        "allowed_media_types": "video", "user_agent": "SudoCam",
+    ]
 
     /// - Parameters:
     ///   - url: as libavformat takes it; its scheme was checked by the caller.
-    ///   - options: `AVDictionary` entries for the protocol and the demuxer.
-    ///   - probe: look into the stream for its parameters (files); RTSP carries them in SDP or in band.
-    ///   - timeout: µs, for opening and for each read.
+    ///   - timeout: µs, for opening and for each frame.
+    /// - Throws: `.openFailed`, `.timedOut`, `.interrupted`; `.malformed` for files of other kinds or without their index;
+    ///   `.unsupported` where there is no video in H.264 or H.265.
     public init(
-        url: String, options: [String: String], probe: Bool, interrupt: InterruptFlag, timeout: Int64
+        url: String, source: Source, interrupt: InterruptFlag, timeout: Int64
     ) throws(MediaError) {
         _ = AVFailure.quiet
         self.interrupt = interrupt
+        self.source = source
         readTimeout = timeout
         guard var opened = unsafe avformat_alloc_context() else {
             throw MediaError(.openFailed, "libavformat has no memory.")
@@ -68,118 +58,170 @@ public final class InterruptFlag: Sendable {
                 guard let opaque = unsafe opaque else { return 0 }
                 return unsafe Unmanaged<InterruptFlag>.fromOpaque(opaque).takeUnretainedValue().isOver ? 1 : 0
             }, opaque: Unmanaged.passUnretained(interrupt).toOpaque())
+        var options = source == .file ? Self.fileOptions : Self.rtspOptions
+        // The interrupt decides; libav's own limit on a socket only backs it.
+        if source == .rtsp { options["timeout"] = "\(timeout.addingSaturating(timeout))" }
         var dictionary: OpaquePointer?
         for (key, value) in options { unsafe av_dict_set(&dictionary, key, value, 0) }
         defer { unsafe av_dict_free(&dictionary) }
         interrupt.allow(microseconds: timeout)
         var pointer: UnsafeMutablePointer<AVFormatContext>? = unsafe opened
         let code = unsafe avformat_open_input(&pointer, url, nil, &dictionary)
-        guard code >= 0, let ready = unsafe pointer else {
-            throw Self.failure(.openFailed, "cannot be opened", code, interrupt)
-        }
+        guard code >= 0, let ready = unsafe pointer else { throw Self.openFailure(code, source, interrupt) }
         unsafe opened = unsafe ready
-        var closing: UnsafeMutablePointer<AVFormatContext>? = unsafe opened
-        if probe {
-            let found = unsafe avformat_find_stream_info(opened, nil)
-            guard found >= 0 else {
-                unsafe avformat_close_input(&closing)
-                throw Self.failure(.readFailed, "has no readable stream", found, interrupt)
+        do throws(MediaError) {
+            if source == .file {
+                let found = unsafe avformat_find_stream_info(opened, nil)
+                guard found >= 0 else { throw Self.failure(.malformed, "has no readable stream", found, interrupt) }
             }
-        }
-        let index = unsafe av_find_best_stream(opened, AVMEDIA_TYPE_VIDEO, -1, -1, nil, 0)
-        guard index >= 0, let entry = unsafe opened.pointee.streams[Int(index)],
-            let coding = unsafe entry.pointee.codecpar
-        else {
-            unsafe avformat_close_input(&closing)
-            throw MediaError(.unsupported, "There is no video in it.")
-        }
-        let codec: Codec? =
-            switch unsafe coding.pointee.codec_id {
-            case AV_CODEC_ID_H264: .h264
-            case AV_CODEC_ID_HEVC: .h265
-            default: nil
+            let (index, codec) = try unsafe Self.video(in: opened)
+            guard let entry = unsafe opened.pointee.streams[index], let coding = unsafe entry.pointee.codecpar else {
+                throw MediaError(.unsupported, "There is no video in it.")
             }
-        guard let codec else {
-            let name = unsafe String(cString: avcodec_get_name(coding.pointee.codec_id))
+            let extradata = unsafe Self.bytes(coding.pointee.extradata, Int(coding.pointee.extradata_size))
+            assembler = AccessUnitAssembler(
+                codec: codec, extradata: extradata, leastReorder: Int(unsafe coding.pointee.video_delay),
+                timing: source == .file ? .container : .presentationOnly)
+            self.codec = codec
+            stream = Int32(index)
+            timeBase = unsafe entry.pointee.time_base
+        } catch {
+            var closing: UnsafeMutablePointer<AVFormatContext>? = unsafe opened
             unsafe avformat_close_input(&closing)
-            throw MediaError(.unsupported, "Its video is \(name); SudoCam records H.264 and H.265.")
+            throw error
         }
-        let extradata = unsafe Array(
-            UnsafeBufferPointer(start: coding.pointee.extradata, count: Int(max(0, coding.pointee.extradata_size))))
-        parameters = extradata.isEmpty ? nil : try? CodecParameters(codec: codec, extradata: extradata)
-        lengthSize = extradata.isEmpty ? nil : CodecParameters.lengthSize(ofExtradata: extradata, codec)
-        for other in 0..<Int(unsafe opened.pointee.nb_streams) where other != Int(index) {
+        for other in 0..<Int(unsafe opened.pointee.nb_streams) where other != Int(stream) {
             unsafe opened.pointee.streams[other]?.pointee.discard = AVDISCARD_ALL
         }
-        self.codec = codec
-        stream = index
-        timeBase = unsafe entry.pointee.time_base
         unsafe packet = unsafe av_packet_alloc()
         unsafe context = unsafe opened
     }
 
     deinit {
+        // A camera that is not told keeps the session and may refuse the next one (I12); a dead one must not hold us up.
+        interrupt.allowClosing(microseconds: Self.farewell)
         unsafe av_packet_free(&packet)
         unsafe avformat_close_input(&context)
+        interrupt.closed()
     }
 
-    /// The next frame; nil at the end of a file.
-    public func next() throws(MediaError) -> Frame? {
+    /// The next frame; nil at the end of a file that is whole, and where a camera ended the stream.
+    /// - Throws: `.timedOut` when no frame came in time, `.malformed` when pictures came that nothing can decode,
+    ///   `.truncated` at the end of a file that is cut short, `.readFailed`, `.interrupted`.
+    public func next() throws(MediaError) -> CodedFrame? {
         guard let context = unsafe context, let packet = unsafe packet else { return nil }
-        parametersChanged = false
         // Once a frame, not once a packet: a camera that sends parameter sets but no picture is silent too (I13).
         interrupt.allow(microseconds: readTimeout)
+        let began = SystemTime().monotonicNow()
         while true {
             let code = unsafe av_read_frame(context, packet)
-            if code == sudocam_averror_eof() { return nil }
-            guard code >= 0 else { throw Self.failure(.readFailed, "stopped", code, interrupt) }
+            // Packets that do not block must not keep a camera without pictures alive either.
+            guard !interrupt.isOver else { throw broken(code) }
+            if code == sudocam_averror_eof() {
+                try checkEnd()
+                return nil
+            }
+            guard code >= 0 else { throw broken(code) }
             defer { unsafe av_packet_unref(packet) }
-            guard unsafe packet.pointee.stream_index == stream, unsafe packet.pointee.size > 0 else { continue }
-            let bytes = unsafe Array(
-                UnsafeBufferPointer(start: packet.pointee.data, count: Int(packet.pointee.size)))
-            if let frame = unsafe frame(bytes, packet) { return frame }
+            guard unsafe packet.pointee.stream_index == stream else { continue }
+            if let frame = unsafe try frame(packet) { return frame }
+            // Sets that come with key frames only may be a long group of pictures away.
+            let left = Self.longestGroup - (SystemTime().monotonicNow() - began)
+            if assembler.lacksParameters, left > 0 { interrupt.allow(microseconds: min(left, readTimeout)) }
         }
     }
 
-    private func frame(_ bytes: [UInt8], _ packet: UnsafeMutablePointer<AVPacket>) -> Frame? {
-        let units: [ArraySlice<UInt8>]
-        if let lengthSize {
-            units = Array(NALUnits(bytes, lengthSize: lengthSize))
-        } else {
-            units = AnnexB.split(bytes)
+    private func frame(_ packet: UnsafeMutablePointer<AVPacket>) throws(MediaError) -> CodedFrame? {
+        var size = 0
+        if let extradata = unsafe av_packet_get_side_data(packet, AV_PKT_DATA_NEW_EXTRADATA, &size) {
+            assembler.learn(extradata: unsafe Self.bytes(extradata, size))
         }
-        guard units.contains(where: { codec == .h264 ? H264NAL.isPicture($0) : H265NAL.isPicture($0) }) else {
-            learn(units)
-            return nil
+        lastIsCut = unsafe packet.pointee.flags & AV_PKT_FLAG_CORRUPT != 0
+        let pts = unsafe ticks(packet.pointee.pts)
+        let frame = unsafe assembler.assemble(
+            Self.bytes(packet.pointee.data, Int(packet.pointee.size)), dts: ticks(packet.pointee.dts), pts: pts,
+            duration: ticks(packet.pointee.duration) ?? 0, isCorrupt: lastIsCut)
+        // AVI and raw streams: decoding order is known, the order of showing is not.
+        if source == .file, pts == nil, let parameters = frame?.newParameters, parameters.reorderFrames > 0 {
+            throw MediaError(
+                .unsupported, "It has B-frames and does not say when they are shown.",
+                hint: "Put it into an MP4 or MKV file.")
         }
-        learn(units)
-        let isKey = units.contains {
-            codec == .h264 ? H264NAL.type($0) == H264NAL.idr : H265NAL.isRandomAccess($0) && H265NAL.isPicture($0)
-        }
-        let none = sudocam_no_timestamp()
-        let (dts, pts) = unsafe (packet.pointee.dts, packet.pointee.pts)
-        return Frame(
-            data: NALUnits.lengthPrefixed(units), isKey: isKey, dts: dts == none ? nil : ticks(dts),
-            pts: pts == none ? nil : ticks(pts), duration: ticks(unsafe packet.pointee.duration) ?? 0)
+        return frame
     }
 
-    /// Parameter sets in band replace what was known.
-    private func learn(_ units: [ArraySlice<UInt8>]) {
-        let sets = units.filter { unit in
-            codec == .h264
-                ? [H264NAL.sps, H264NAL.pps].contains(H264NAL.type(unit))
-                : (H265NAL.vps...H265NAL.pps).contains(H265NAL.type(unit))
+    /// Some demuxers hide a read error behind the end (avio.h, `AVIOContext.error`), and none misses what was cut off.
+    private func checkEnd() throws(MediaError) {
+        guard source == .file, let context = unsafe context, let io = unsafe context.pointee.pb else { return }
+        let error = unsafe io.pointee.error
+        guard error >= 0 || error == sudocam_averror_eof() else { throw broken(error) }
+        let size = unsafe avio_size(io)
+        var isWhole = !lastIsCut
+        if size >= 0, let format = unsafe context.pointee.iformat?.pointee.name,
+            let kind = ContainerExtent.Kind(format: unsafe String(cString: format))
+        {
+            let extent = ContainerExtent(kind: kind, fileSize: size) { offset, count in
+                guard unsafe avio_seek(io, offset, SEEK_SET) >= 0 else { return [] }
+                var bytes = [UInt8](repeating: 0, count: count)
+                let got = unsafe avio_read(io, &bytes, Int32(count))
+                return Array(bytes.prefix(Int(max(0, got))))
+            }
+            isWhole = isWhole && extent.isWhole
         }
-        guard !sets.isEmpty, let found = try? CodecParameters(codec: codec, units: sets.map(Array.init)) else { return }
-        // They may come in a packet of their own, before the frame they belong to.
-        if parameters != nil, parameters != found { parametersChanged = true }
-        parameters = found
+        guard isWhole else { throw MediaError(.truncated, "It is cut short: its end is missing.") }
+    }
+
+    private static func video(
+        in context: UnsafeMutablePointer<AVFormatContext>
+    ) throws(MediaError) -> (index: Int, codec: Codec) {
+        let index = unsafe av_find_best_stream(context, AVMEDIA_TYPE_VIDEO, -1, -1, nil, 0)
+        guard index >= 0, let coding = unsafe context.pointee.streams[Int(index)]?.pointee.codecpar else {
+            throw MediaError(.unsupported, "There is no video in it.")
+        }
+        switch unsafe coding.pointee.codec_id {
+        case AV_CODEC_ID_H264: return (Int(index), .h264)
+        case AV_CODEC_ID_HEVC: return (Int(index), .h265)
+        case let other:
+            let name = unsafe String(cString: avcodec_get_name(other))
+            throw MediaError(.unsupported, "Its video is \(name); SudoCam records H.264 and H.265.")
+        }
+    }
+
+    private static func bytes(_ start: UnsafeMutablePointer<UInt8>?, _ count: Int) -> [UInt8] {
+        unsafe Array(UnsafeBufferPointer(start: start, count: start == nil ? 0 : max(0, count)))
     }
 
     /// Nil for what is no time (2^52 ticks are 1500 years), so that nobody's sums of what a file says overflow.
     private func ticks(_ value: Int64) -> Int64? {
+        guard value != sudocam_no_timestamp() else { return nil }
         let ticks = av_rescale_q(value, timeBase, AVRational(num: 1, den: 90_000))
         return ticks.magnitude < 1 << 52 ? ticks : nil
+    }
+
+    // MARK: Failures
+
+    private func broken(_ result: Int32) -> MediaError {
+        let failure = Self.failure(
+            result == sudocam_averror_invalid_data() ? .malformed : .readFailed, "stopped", result, interrupt)
+        guard failure.code == .timedOut, assembler.lacksParameters else { return failure }
+        return MediaError(.malformed, "It sends pictures but no usable parameter sets.")
+    }
+
+    private static func openFailure(_ result: Int32, _ source: Source, _ interrupt: InterruptFlag) -> MediaError {
+        let plain = failure(.openFailed, "cannot be opened", result, interrupt)
+        guard source == .file, plain.code == .openFailed else { return plain }
+        // A format that is not whitelisted is AVERROR(EINVAL), and so is nothing else that a file can do.
+        if result == sudocam_averror_invalid() {
+            return MediaError(
+                .malformed, "It is no kind of film that SudoCam reads; playlists and lists of files are refused.",
+                hint: "Name an MP4, MOV, MKV, MPEG-TS, FLV or AVI file.")
+        }
+        if result == sudocam_averror_invalid_data() {
+            return MediaError(
+                .malformed, "It is no film, or its index is missing.",
+                hint: "A recording that was broken off may have no index; repair it, or choose another file.")
+        }
+        return plain
     }
 
     private static func failure(
@@ -187,7 +229,7 @@ public final class InterruptFlag: Sendable {
     ) -> MediaError {
         if interrupt.isSet { return MediaError(.interrupted, "It was stopped.") }
         // Not every protocol of libav says AVERROR_EXIT when it was interrupted; the RTSP handshake does not.
-        if result == sudocam_averror_exit() || interrupt.isOver {
+        if result == sudocam_averror_exit() || result == sudocam_averror_timed_out() || interrupt.isOver {
             return MediaError(.timedOut, "It \(what): nothing came in time.")
         }
         return MediaError(code, "It \(what): \(AVFailure.text(result)).")

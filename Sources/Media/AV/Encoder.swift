@@ -106,7 +106,7 @@ import CAV
     ///   - pts: 90 kHz, rising.
     /// - Returns: what is ready now; with B-frames later frames bring earlier ones.
     public func encode(luma: [UInt8], cb: [UInt8], cr: [UInt8], pts: Int64) throws(MediaError) -> [Packet] {
-        guard let context = unsafe context, let frame = unsafe frame, let packet = unsafe packet else { return [] }
+        guard let context = unsafe context, let frame = unsafe frame else { return [] }
         var code = unsafe av_frame_make_writable(frame)
         guard code >= 0 else { throw MediaError(.codecFailed, "No memory for a frame: \(AVFailure.text(code)).") }
         let (width, height) = unsafe (Int(context.pointee.width), Int(context.pointee.height))
@@ -119,9 +119,20 @@ import CAV
         unsafe frame.pointee.pts = pts
         code = unsafe avcodec_send_frame(context, frame)
         guard code >= 0 else { throw MediaError(.codecFailed, "libx264 refused a frame: \(AVFailure.text(code)).") }
+        return try ready()
+    }
+
+    /// What B-frames held back; nothing can be encoded after it.
+    public func finish() throws(MediaError) -> [Packet] {
+        guard let context = unsafe context, unsafe avcodec_send_frame(context, nil) >= 0 else { return [] }
+        return try ready()
+    }
+
+    private func ready() throws(MediaError) -> [Packet] {
+        guard let context = unsafe context, let packet = unsafe packet else { return [] }
         var packets: [Packet] = []
         while true {
-            code = unsafe avcodec_receive_packet(context, packet)
+            let code = unsafe avcodec_receive_packet(context, packet)
             if code == sudocam_averror_again() || code == sudocam_averror_eof() { return packets }
             guard code >= 0 else { throw MediaError(.codecFailed, "libx264 failed: \(AVFailure.text(code)).") }
             let bytes = unsafe Array(UnsafeBufferPointer(start: packet.pointee.data, count: Int(packet.pointee.size)))

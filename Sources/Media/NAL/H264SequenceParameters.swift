@@ -3,6 +3,8 @@ struct H264SequenceParameters: Equatable {
     var profile: UInt8
     var constraints: UInt8
     var level: UInt8
+    /// seq_parameter_set_id.
+    var id: UInt32
     var chromaFormat: UInt32 = 1
     var bitDepthLuma: UInt32 = 8
     var bitDepthChroma: UInt32 = 8
@@ -24,7 +26,8 @@ struct H264SequenceParameters: Equatable {
         profile = UInt8(bits.bits(8))
         constraints = UInt8(bits.bits(8))
         level = UInt8(bits.bits(8))
-        _ = bits.ue()
+        id = bits.ue()
+        guard id <= 31 else { throw Self.broken }
         if Self.highProfiles.contains(profile) {
             chromaFormat = bits.ue()
             if chromaFormat == 3 { bits.skip(1) }

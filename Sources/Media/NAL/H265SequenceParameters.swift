@@ -2,6 +2,9 @@
 struct H265SequenceParameters: Equatable {
     /// The 12 bytes of general profile, tier and level, as `hvcC` repeats them.
     var profileTierLevel: [UInt8] = []
+    /// sps_seq_parameter_set_id, and that of the video parameter set it belongs to.
+    var id: UInt32
+    var videoSet: UInt32
     var temporalLayers: UInt32
     var temporalNesting: Bool
     var chromaFormat: UInt32
@@ -18,13 +21,14 @@ struct H265SequenceParameters: Equatable {
             throw MediaError(.malformed, "This is not an H.265 sequence parameter set.")
         }
         var bits = BitReader(unit.dropFirst(2))
-        bits.skip(4)
+        videoSet = bits.bits(4)
         temporalLayers = bits.bits(3) + 1
         temporalNesting = bits.flag()
         guard temporalLayers <= 7 else { throw Self.broken }
         for _ in 0..<12 { profileTierLevel.append(UInt8(bits.bits(8))) }
         Self.skipSubLayers(&bits, count: Int(temporalLayers) - 1)
-        _ = bits.ue()
+        id = bits.ue()
+        guard id <= 15 else { throw Self.broken }
         chromaFormat = bits.ue()
         guard chromaFormat <= 3 else { throw Self.broken }
         if chromaFormat == 3 { bits.skip(1) }

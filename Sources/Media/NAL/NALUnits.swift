@@ -10,6 +10,13 @@ public struct NALUnits: Sequence, Sendable {
     }
     public init(_ data: [UInt8], lengthSize: Int = 4) { self.init(data[...], lengthSize: lengthSize) }
 
+    /// Whether the lengths end where the data does; zeros that pad it do not count.
+    public var isWhole: Bool {
+        var iterator = makeIterator()
+        while iterator.next() != nil {}
+        return data[iterator.position...].allSatisfy { $0 == 0 }
+    }
+
     public func makeIterator() -> Iterator { Iterator(data: data, position: data.startIndex, lengthSize: lengthSize) }
 
     public struct Iterator: IteratorProtocol {

@@ -129,8 +129,9 @@ public enum RetentionCommands {
     public static func hold(
         _ configuration: Configuration, camera: String?, range: TimeRange, note: String
     ) async throws -> HoldID {
-        let camera = try await camera.map { try await id($0, configuration) }
-        let request = Request(action: .hold, camera: camera, from: range.start, to: range.end, note: note)
+        var named: CameraID?
+        if let camera { named = try await id(camera, configuration) }
+        let request = Request(action: .hold, camera: named, from: range.start, to: range.end, note: note)
         guard let hold = try await ask(configuration, request).hold else {
             throw ServerError(.refused, "The recorder did not say what it did.")
         }

@@ -24,7 +24,8 @@ public enum VaultCommands {
         let made = try await Vault.create(at: path, passphrase: passphrase, time: time)
         var written: String?
         if let configuration, !FileManager.default.fileExists(atPath: configuration) {
-            try Data(template(vault: path).utf8).write(to: URL(fileURLWithPath: configuration))
+            // Cameras' passwords will stand in it.
+            try SecretFile.write(template(vault: path), to: configuration)
             written = configuration
         }
         return Made(

@@ -21,7 +21,13 @@ public struct ConfigurationReader {
         }
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         switch parse(text, folder: folder) {
-        case .success(let configuration): return configuration
+        case .success(let configuration):
+            // What is masked in every output is a secret.
+            if configuration.cameras.contains(where: { $0.source.description.contains("***") }) {
+                try SecretFile.check(path, holds: "a camera's password")
+            }
+            if let tls = configuration.tls { try SecretFile.check(tls.key, holds: "the page's key") }
+            return configuration
         case .failure(let failure):
             let list = failure.problems.map { "  \($0)" }.joined(separator: "\n")
             throw ServerError(.configuration, "\(path) has \(failure.problems.count) error(s):\n\(list)\n")
@@ -49,7 +55,7 @@ public struct ConfigurationReader {
             problems.append(problem(error))
             return nil
         } catch {
-            problems.append(ConfigurationProblem(line: 0, message: "not YAML: \(error)"))
+            problems.append(ConfigurationProblem(line: 0, message: "not YAML"))
             return nil
         }
         guard let mapping = root?.mapping else {
@@ -110,7 +116,13 @@ public struct ConfigurationReader {
         case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
             .composer(_, let problem, let mark, _):
             ConfigurationProblem(line: mark.line, message: "not YAML: \(problem)")
-        default: ConfigurationProblem(line: 0, message: "not YAML: \(error)")
+        case .duplicatedKeysInMapping(let keys, let context):
+            ConfigurationProblem(
+                line: context.mark.line,
+                message: keys.sorted().map { "`\($0)`" }.joined(separator: ", ") + " stands here twice")
+        case .reader(let problem, _, _, _): ConfigurationProblem(line: 0, message: "not YAML: \(problem)")
+        // Not the error itself: it would quote the whole file, passwords and all.
+        default: ConfigurationProblem(line: 0, message: "not YAML")
         }
     }
 

@@ -30,8 +30,9 @@ final class Accounts: Sendable {
         idleLimit = idleMinutes > 0 ? Int64(idleMinutes) * 60_000_000 : nil
     }
 
-    /// Seconds to wait before another attempt is allowed; nil: go ahead.
-    func retryAfter(address: String) -> Int? {
+    /// Seconds to wait before another attempt is allowed; nil: go ahead. An attempt counts as failed from its beginning until
+    /// `succeeded`: many at once are not judged by what was known before any of them ended.
+    func attempt(address: String) -> Int? {
         let now = time.monotonicNow()
         return state.withLock { state in
             if let global = state.globalFailures, now - global.windowStart < 60_000_000,
@@ -39,18 +40,13 @@ final class Accounts: Sendable {
             {
                 return 60
             }
-            guard let failure = state.failures[address], failure.count >= Self.freeAttempts else { return nil }
-            let wait = min(300, 1 << min(failure.count - Self.freeAttempts, 9))
-            let left = Int64(wait) * 1_000_000 - (now - failure.last)
-            return left > 0 ? Int((left + 999_999) / 1_000_000) : nil
-        }
-    }
-
-    func failed(address: String) {
-        let now = time.monotonicNow()
-        state.withLock { state in
-            let before = state.failures[address]?.count ?? 0
-            state.failures[address] = (before + 1, now)
+            let before = state.failures[address]
+            if let before, before.count >= Self.freeAttempts {
+                let wait = min(300, 1 << min(before.count - Self.freeAttempts, 9))
+                let left = Int64(wait) * 1_000_000 - (now - before.last)
+                if left > 0 { return Int((left + 999_999) / 1_000_000) }
+            }
+            state.failures[address] = ((before?.count ?? 0) + 1, now)
             if let global = state.globalFailures, now - global.windowStart < 60_000_000 {
                 state.globalFailures = (global.count + 1, global.windowStart)
             } else {
@@ -60,18 +56,30 @@ final class Accounts: Sendable {
             if state.failures.count > 10_000 {
                 state.failures = state.failures.filter { now - $0.value.last < 600_000_000 }
             }
+            return nil
+        }
+    }
+
+    /// The wait begins when the answer is given.
+    func failed(address: String) {
+        let now = time.monotonicNow()
+        state.withLock { $0.failures[address]?.last = now }
+    }
+
+    /// The right passphrase: nothing is held against the address any more.
+    func succeeded(address: String) {
+        state.withLock { state in
+            state.failures[address] = nil
+            if let global = state.globalFailures { state.globalFailures?.count = max(0, global.count - 1) }
         }
     }
 
     /// A new session's token: 256 random bits.
-    func logIn(address: String) -> String {
+    func logIn() -> String {
         var generator = SystemRandomNumberGenerator()
         let token = Hex.encode((0..<32).map { _ in UInt8.random(in: 0...255, using: &generator) })
         let now = time.monotonicNow()
-        state.withLock { state in
-            state.failures[address] = nil
-            state.sessions[token] = Session(lastSeen: now)
-        }
+        state.withLock { $0.sessions[token] = Session(lastSeen: now) }
         return token
     }
 

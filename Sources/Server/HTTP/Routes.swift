@@ -108,7 +108,7 @@ struct Routes: Sendable {
     private var expiredCookie: String { "\(SessionGuard.cookie)=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict" }
 
     private func unlock(_ request: Request, _ context: PageContext) async throws -> Response {
-        if let seconds = recorder.accounts.retryAfter(address: context.caller) {
+        if let seconds = recorder.accounts.attempt(address: context.caller) {
             var response = Response.problem(
                 .tooManyRequests, "too-many-attempts", "Too many wrong passphrases. Try again in \(seconds) s.")
             response.headers[.retryAfter] = "\(seconds)"
@@ -126,7 +126,8 @@ struct Routes: Sendable {
         } catch {
             return .problem(.internalServerError, error.code.rawValue, error.reason, hint: error.hint)
         }
-        let token = recorder.accounts.logIn(address: context.caller)
+        recorder.accounts.succeeded(address: context.caller)
+        let token = recorder.accounts.logIn()
         recorder.changes.changed()
         let secure = isSecure ? "; Secure" : ""
         return Response(

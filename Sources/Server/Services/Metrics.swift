@@ -68,6 +68,8 @@ extension RecorderServices {
         out.value("retention_unmet_bytes", [], retained.unmetBytes)
         out.family("clock_trusted", "gauge", "0 while nobody vouches for the wall clock.")
         out.value("clock_trusted", [], retained.isTimeTrusted ? 1 : 0)
+        out.family("damaged_frames_total", "counter", "Frames that came with parts missing; they are recorded.")
+        for row in rows { out.value("damaged_frames_total", [("camera", row.id)], row.pipeline.damagedFrames) }
         let media = await media.counts()
         out.family("viewers", "gauge", "Open WebRTC sessions.")
         out.value("viewers", [], media.sessions)

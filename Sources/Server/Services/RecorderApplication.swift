@@ -127,9 +127,10 @@ public struct RecorderApplication: Sendable {
     }
 }
 
-/// No core files, no attaching by other users, and memory that is given back is overwritten.
+/// No core files, no attaching by other users, files for their owner only, and memory that is given back is overwritten.
 enum Hardening {
     static func apply() {
+        umask(0o077)
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         _ = sudocam_no_dump()
@@ -187,8 +188,8 @@ struct PageCertificate {
                 if !FileManager.default.fileExists(atPath: certificatePath) {
                     let made = try DTLSCertificate.selfSignedPEM(
                         names: Self.names(settings), validDays: 3650, now: now)
-                    try Self.write(made.keyPEM, to: keyPath)
-                    try Self.write(made.certificatePEM, to: certificatePath)
+                    try SecretFile.write(made.keyPEM, to: keyPath)
+                    try SecretFile.write(made.certificatePEM, to: certificatePath)
                 }
             }
             let chain = try NIOSSLCertificate.fromPEMFile(certificatePath)
@@ -216,12 +217,5 @@ struct PageCertificate {
         var names = settings.hostNames + ["localhost", "127.0.0.1"]
         if !["0.0.0.0", "::"].contains(settings.listen.host) { names.append(settings.listen.host) }
         return names
-    }
-
-    private static func write(_ text: String, to path: String) throws {
-        guard
-            FileManager.default.createFile(
-                atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
-        else { throw ServerError(.certificate, "\(path) cannot be written.") }
     }
 }

@@ -2,6 +2,7 @@ import Core
 import Ingest
 import Logging
 import Playback
+import ServiceLifecycle
 import Synchronization
 import Vault
 
@@ -100,6 +101,8 @@ final class RecorderServices: Sendable {
                 group.addTask {
                     while (try? await Task.sleep(for: Self.heartbeat)) != nil { continuation.yield(.heartbeat) }
                 }
+                // The server waits for every answer to end, also for this endless one, whose reader may be long gone.
+                group.addTask { try? await gracefulShutdown() }
                 await group.next()
                 group.cancelAll()
             }

@@ -6,8 +6,8 @@ import NIOPosix
 import ServiceLifecycle
 import Vault
 
-/// `vault/control.sock`: the command line's way to the running recorder. Whoever may write to the socket file (mode 0600)
-/// may ask; unlocking still takes the passphrase.
+/// `vault/control.sock`: the command line's way to the running recorder. Whoever may write to the socket file (mode 0600,
+/// by `Hardening`) may ask; unlocking still takes the passphrase.
 ///
 /// A line of text in (`status`, `lock`, `unlock` followed by a line with the passphrase, or `retention` followed by a line of
 /// JSON), a line of JSON out.
@@ -20,7 +20,6 @@ struct ControlSocket: Service {
 
     func run() async throws {
         unlink(path)
-        let previous = umask(0o077)
         let server: NIOAsyncChannel<NIOAsyncChannel<ByteBuffer, ByteBuffer>, Never>
         do {
             server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -29,9 +28,7 @@ struct ControlSocket: Service {
                         try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
                     }
                 }
-            umask(previous)
         } catch {
-            umask(previous)
             logger.warning(
                 "the command line cannot reach this recorder", metadata: ["path": "\(path)", "error": "\(error)"])
             try? await gracefulShutdown()
@@ -86,12 +83,13 @@ struct ControlSocket: Service {
             guard let second = bytes[(end + 1)...].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
             var passphrase = Array(bytes[(end + 1)..<second])
             for index in bytes.indices { bytes[index] = 0 }
-            if let seconds = recorder.accounts.retryAfter(address: "control") {
+            if let seconds = recorder.accounts.attempt(address: "control") {
                 return Reply(
                     ok: false, code: "too-many-attempts", message: "Too many wrong passphrases; wait \(seconds) s.")
             }
             do {
                 try await recorder.unlock(passphrase: SecretBytes(&passphrase))
+                recorder.accounts.succeeded(address: "control")
                 return Reply(ok: true)
             } catch {
                 if error.code == .wrongPassphrase { recorder.accounts.failed(address: "control") }

@@ -1,7 +1,8 @@
 import CSodium
 import Core
 
-/// The primitives of age v1 by libsodium: HKDF-SHA-256, X25519, ChaCha20-Poly1305, scrypt.
+/// The primitives of age v1 by libsodium: HKDF-SHA-256, X25519, scrypt; ChaCha20-Poly1305 is `ChunkCipher`'s, and checked
+/// here by a second library.
 enum AgeCrypto {
     static let tagSize = 16
 
@@ -79,33 +80,8 @@ enum AgeCrypto {
         return SecretBytes(&key)
     }
 
-    /// Seals `buffer[0..<count]` in place and puts the tag behind it; `buffer` has room for it.
-    static func seal(_ buffer: inout [UInt8], count: Int, key: SecretBytes, nonce: [UInt8]) throws(VaultError) {
-        guard count >= 0, count <= buffer.count - tagSize, key.count == 32, nonce.count == 12 else {
-            throw VaultError(.invalid, "A chunk does not fit into its buffer.")
-        }
-        try unsafe key.withPointer { (key) throws(VaultError) in
-            unsafe buffer.withUnsafeMutableBufferPointer { buffer in
-                guard let base = buffer.baseAddress else { return }
-                _ = unsafe crypto_aead_chacha20poly1305_ietf_encrypt(
-                    base, nil, base, UInt64(count), nil, 0, nil, nonce, key)
-            }
-        }
-    }
-
-    /// Opens `buffer[0..<count]` (tag included) in place; the plaintext is the first `count - 16` bytes. False: forged.
-    static func open(_ buffer: inout [UInt8], count: Int, key: SecretBytes, nonce: [UInt8]) throws(VaultError) -> Bool {
-        guard count >= tagSize, count <= buffer.count, key.count == 32, nonce.count == 12 else { return false }
-        return try unsafe key.withPointer { (key) throws(VaultError) in
-            unsafe buffer.withUnsafeMutableBufferPointer { buffer in
-                guard let base = buffer.baseAddress else { return false }
-                return unsafe crypto_aead_chacha20poly1305_ietf_decrypt(
-                    base, nil, nil, base, UInt64(count), nil, 0, nonce, key) == 0
-            }
-        }
-    }
-
-    /// Whether `buffer[0..<count]` opens, without giving out plaintext (a null `m` only checks the tag).
+    /// Whether `buffer[0..<count]` opens, without giving out plaintext (a null `m` only checks the tag). By libsodium, and
+    /// not by the library that sealed, so that one's fault does not pass as right.
     static func opens(_ buffer: [UInt8], count: Int, key: SecretBytes, nonce: [UInt8]) throws(VaultError) -> Bool {
         guard count >= tagSize, count <= buffer.count, key.count == 32, nonce.count == 12 else { return false }
         return try unsafe key.withPointer { (key) throws(VaultError) in

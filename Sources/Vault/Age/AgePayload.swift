@@ -59,7 +59,7 @@ enum AgeFile {
         try unsafe plaintext.withBytes { (bytes) throws(VaultError) in
             unsafe buffer.withUnsafeMutableBytes { unsafe $0.copyMemory(from: bytes) }
         }
-        try AgeCrypto.seal(&buffer, count: plaintext.count, key: key, nonce: AgePayload.nonce(0, isLast: true))
+        try ChunkCipher.seal(&buffer, count: plaintext.count, key: key, nonce: AgePayload.nonce(0, isLast: true))
         return header.bytes + nonce + buffer
     }
 
@@ -81,7 +81,7 @@ enum AgeFile {
             var buffer = Array(file[payload.sealedRange(index)])
             defer { wipeBytes(&buffer) }
             guard
-                try AgeCrypto.open(
+                try ChunkCipher.open(
                     &buffer, count: buffer.count, key: key, nonce: AgePayload.nonce(index, isLast: isLast))
             else {
                 // A whole chunk under the other mark is good in itself: the file is cut off behind it, or goes on where
@@ -89,7 +89,7 @@ enum AgeFile {
                 var again = Array(file[payload.sealedRange(index)])
                 defer { wipeBytes(&again) }
                 if again.count == AgePayload.sealedChunkSize,
-                    try AgeCrypto.open(
+                    try ChunkCipher.open(
                         &again, count: again.count, key: key, nonce: AgePayload.nonce(index, isLast: !isLast))
                 {
                     chunk(again.dropLast(AgeCrypto.tagSize))

@@ -91,12 +91,12 @@ enum AgeWrapping {
         let count = buffer.count
         buffer.reserveCapacity(count + AgeCrypto.tagSize)
         buffer += [UInt8](repeating: 0, count: AgeCrypto.tagSize)
-        try AgeCrypto.seal(&buffer, count: count, key: key, nonce: zeroNonce)
+        try ChunkCipher.seal(&buffer, count: count, key: key, nonce: zeroNonce)
         return buffer
     }
     private static func open(_ body: [UInt8], under key: SecretBytes) throws(VaultError) -> SecretBytes? {
         var buffer = body
-        guard try AgeCrypto.open(&buffer, count: buffer.count, key: key, nonce: zeroNonce) else { return nil }
+        guard try ChunkCipher.open(&buffer, count: buffer.count, key: key, nonce: zeroNonce) else { return nil }
         defer { wipeBytes(&buffer) }
         var fileKey = Array(buffer.prefix(fileKeySize))
         return SecretBytes(&fileKey)

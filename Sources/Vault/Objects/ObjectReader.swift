@@ -73,13 +73,17 @@ final class ObjectReader: ByteSource, Wipeable {
             guard state.key != nil else { throw Keyring.locked }
             let end = min(offset.addingSaturating(max(0, wanted)), count)
             guard offset >= 0, offset < end else { return [] }
-            var output = [UInt8](repeating: 0, count: end - offset)
+            var output: [UInt8] = []
+            output.reserveCapacity(end - offset)
             var position = offset
             while position < end {
                 let within = position % AgePayload.chunkSize
                 let take = min(AgePayload.chunkSize - within, end - position)
                 let plain = try chunk(position / AgePayload.chunkSize, &state)
-                copyBytes(plain, within..<within + take, into: &output, at: position - offset)
+                guard within + take <= plain.count else {
+                    throw VaultError(.damaged, "\(file.path) is shorter than its header says.")
+                }
+                output += plain[within..<within + take]
                 position += take
             }
             return output
@@ -94,18 +98,19 @@ final class ObjectReader: ByteSource, Wipeable {
         }
         guard let key = state.key else { throw Keyring.locked }
         let range = payload.sealedRange(index)
-        var buffer: [UInt8] = []
-        if state.cache.count >= Self.cacheLimit {
-            buffer = state.cache.removeFirst().bytes
+        // The oldest chunk's memory is read over; what is left of it when that fails is wiped.
+        var buffer = state.cache.count >= Self.cacheLimit ? state.cache.removeFirst().bytes : []
+        if buffer.count != range.count {
             wipeBytes(&buffer)
+            buffer = [UInt8](repeating: 0, count: range.count)
         }
         let isLast = index == payload.chunkCount - 1
         // A crash may have come while the very last chunk was being marked as such.
         var isOpen = false
+        defer { if !isOpen { wipeBytes(&buffer) } }
         for mark in isSalvaged && isLast ? [false, true] : [isLast] where !isOpen {
-            buffer = [UInt8](repeating: 0, count: range.count)
             guard try file.read(at: range.lowerBound, into: &buffer) == range.count else { break }
-            isOpen = try AgeCrypto.open(
+            isOpen = try ChunkCipher.open(
                 &buffer, count: range.count, key: key, nonce: AgePayload.nonce(index, isLast: mark))
         }
         guard isOpen else {

@@ -95,7 +95,7 @@ final class SealedPart: Wipeable {
         guard let key = state.key else { throw Keyring.locked }
         let nonce = AgePayload.nonce(state.sealedChunks, isLast: isLast)
         let count = state.filled + AgeCrypto.tagSize
-        try AgeCrypto.seal(&state.buffer, count: state.filled, key: key, nonce: nonce)
+        try ChunkCipher.seal(&state.buffer, count: state.filled, key: key, nonce: nonce)
         guard try AgeCrypto.opens(state.buffer, count: count, key: key, nonce: nonce) else {
             throw VaultError(
                 .damaged, "A chunk did not open right after it was sealed.", hint: "Test this machine's memory.")
@@ -223,7 +223,7 @@ final class SealedPart: Wipeable {
         let offset = payloadStart + index * AgePayload.sealedChunkSize
         let read = try state.file.read(at: offset, into: &state.buffer)
         guard read == AgePayload.sealedChunkSize,
-            try AgeCrypto.open(&state.buffer, count: read, key: key, nonce: AgePayload.nonce(index, isLast: false))
+            try ChunkCipher.open(&state.buffer, count: read, key: key, nonce: AgePayload.nonce(index, isLast: false))
         else { throw VaultError(.damaged, "The last chunk of \(state.path) does not open.") }
         state.digest = state.digestBefore
         state.sealedChunks = index
@@ -292,7 +292,8 @@ final class SealedPart: Wipeable {
             read = try state.file.read(at: offset, into: &scratch)
         }
         let isLast = state.isSealed && index == state.sealedChunks - 1
-        guard try AgeCrypto.open(&scratch, count: read, key: key, nonce: AgePayload.nonce(index, isLast: isLast)) else {
+        guard try ChunkCipher.open(&scratch, count: read, key: key, nonce: AgePayload.nonce(index, isLast: isLast))
+        else {
             throw VaultError(.damaged, "Chunk \(index) of \(state.path) does not open.")
         }
         return read - AgeCrypto.tagSize

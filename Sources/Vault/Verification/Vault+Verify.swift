@@ -32,7 +32,7 @@ extension Vault {
             report.objects += outcome.objects
             report.bytes += outcome.bytes
         }
-        if mode != .read { report.findings = try await withoutNews(report.findings) }
+        report.findings = try await withoutNews(report.findings)
         return report
     }
 
@@ -102,20 +102,47 @@ extension Vault {
         }
     }
 
-    /// While this process records, an object may have come between reading the ledger and reading its folder.
+    /// While somebody records, an object may have come between reading the ledger and reading its folder. A commit renames
+    /// the object first and enters it then, so what is extra and that young gets a moment to be entered.
     private func withoutNews(_ findings: [VerificationFinding]) async throws(VaultError) -> [VerificationFinding] {
-        try await reads.run { [self] () throws(VaultError) in
-            var kept: [VerificationFinding] = []
-            for finding in findings {
-                switch (finding.kind, finding.subject) {
-                case (.extra, .object(let object)): if try index.knowsObject(object) { continue }
-                case (.extra, .epoch(let epoch)): if try index.knowsEpoch(epoch) { continue }
-                default: break
-                }
-                kept.append(finding)
+        var kept = findings
+        for _ in 0..<Self.commitPatience {
+            let before = kept
+            kept = try await reads.run { [self] () throws(VaultError) in
+                if mode == .read, before.contains(where: { $0.kind == .extra }) { try index.catchUp(ledger) }
+                var kept: [VerificationFinding] = []
+                for finding in before where try !isKnown(finding) { kept.append(finding) }
+                return kept
             }
-            return kept
+            var hasYoung = false
+            for finding in kept where try isYoung(finding) { hasYoung = true }
+            guard hasYoung else { break }
+            do { try await Task.sleep(for: .milliseconds(250)) } catch { break }
         }
+        return kept
+    }
+
+    private func isKnown(_ finding: VerificationFinding) throws(VaultError) -> Bool {
+        switch (finding.kind, finding.subject) {
+        case (.extra, .object(let object)): try index.knowsObject(object)
+        case (.extra, .epoch(let epoch)): try index.knowsEpoch(epoch)
+        default: false
+        }
+    }
+
+    /// Quarters of a second that a commit may take from its rename to its ledger entry.
+    private static let commitPatience = 20
+
+    private func isYoung(_ finding: VerificationFinding) throws(VaultError) -> Bool {
+        guard finding.kind == .extra else { return false }
+        let path: String
+        switch finding.subject {
+        case .object(let object): path = layout.object(object)
+        case .epoch(let epoch): path = layout.epoch(epoch)
+        default: return false
+        }
+        guard let attributes = try files.attributes(path) else { return false }
+        return abs(time.wallNow().microseconds - attributes.modified) < 10_000_000
     }
 }
 

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Capture
+@testable import Media
 
 @Suite struct DecodeTimesTests {
     /// One key frame, then P B B as x264 sends them.
