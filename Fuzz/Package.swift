@@ -2,7 +2,7 @@
 import PackageDescription
 
 // libFuzzer targets, one a parser, outside the root package so that nobody builds them by accident.
-// scripts/fuzz NAME SECONDS builds one and runs it over its corpus; -enable-testing opens what is internal.
+// scripts/fuzz SECONDS [NAME…] builds them and runs each over its corpus; -enable-testing opens what is internal.
 let targets: [(name: String, product: String)] = [
     ("STUN", "WebRTC"), ("SDP", "WebRTC"), ("RTCP", "WebRTC"), ("RTP", "WebRTC"), ("DCEP", "WebRTC"),
     ("DTLS", "WebRTC"), ("SCTP", "WebRTC"), ("Peer", "WebRTC"), ("Control", "Playback"), ("ParameterSets", "Media"),

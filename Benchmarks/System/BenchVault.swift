@@ -82,5 +82,6 @@ struct UnsyncedFileSystem: FileSystem {
     func remove(_ path: String) throws(VaultError) { try base.remove(path) }
     func syncDirectory(_ path: String) throws(VaultError) {}
     func isNetwork(_ path: String) throws(VaultError) -> Bool { try base.isNetwork(path) }
+    func space(_ path: String) throws(VaultError) -> (free: Int, total: Int) { try base.space(path) }
     func lock(_ path: String) throws(VaultError) -> (any OpenFile)? { try base.lock(path) }
 }

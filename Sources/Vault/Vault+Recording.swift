@@ -100,8 +100,12 @@ extension Vault {
         return record
     }
 
-    /// The disk is full: first the reserve goes, then the oldest footage that nothing holds. True when something went.
-    private func makeRoom() -> Bool { giveUpBallast() || deleteForSpace() }
+    /// The disk is full: the reserve goes, and while there is room for the ledger's entries, the oldest footage that nothing
+    /// holds. True when something went.
+    private func makeRoom() -> Bool {
+        let hadReserve = giveUpBallast()
+        return deleteForSpace() || hadReserve
+    }
 
     /// The reserve for a full disk: true when there was one.
     private func giveUpBallast() -> Bool {

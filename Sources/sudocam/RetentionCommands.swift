@@ -14,7 +14,9 @@ struct RetentionCommand: AsyncParsableCommand {
         ])
 }
 
-private func size(_ bytes: Int) -> String { bytes.formatted(.byteCount(style: .file, allowedUnits: [.kb, .mb, .gb, .tb])) }
+private func size(_ bytes: Int) -> String {
+    bytes.formatted(.byteCount(style: .file, allowedUnits: [.kb, .mb, .gb, .tb], spellsOutZero: false))
+}
 
 private func text(_ applied: RetentionCommands.Applied) -> String {
     var lines = applied.deletions.prefix(20).map { "  \($0.start)  \($0.camera)  \(size($0.bytes))  \($0.cause)" }
@@ -22,7 +24,8 @@ private func text(_ applied: RetentionCommands.Applied) -> String {
     let verb = applied.dryRun ? "would be deleted" : "deleted"
     lines.insert("\(applied.deletions.count) clip(s), \(size(applied.freedBytes)) \(verb).", at: 0)
     if !applied.timeTrusted {
-        lines.append("Nobody vouches for the clock: nothing goes by age or budget. See `sudocam retention confirm-time`.")
+        lines.append(
+            "Nobody vouches for the clock: nothing goes by age or budget. See `sudocam retention confirm-time`.")
     }
     for unmet in applied.unmet {
         lines.append(
@@ -44,7 +47,9 @@ extension RetentionCommand {
                 let plan = try await RetentionCommands.plan(try configuration.read())
                 try output.print(plan) {
                     var lines = plan.rules.enumerated().map { "Rule \($0 + 1): \($1)" }
-                    if lines.isEmpty { lines.append("No rules: everything is kept until the disk is full; then the oldest goes.") }
+                    if lines.isEmpty {
+                        lines.append("No rules: everything is kept until the disk is full; then the oldest goes.")
+                    }
                     for camera in plan.cameras {
                         let reach = camera.reachDays.map {
                             ", reaches back \($0.formatted(.number.precision(.fractionLength(1)))) days (\(camera.limitedBy ?? "-"))"
@@ -80,7 +85,9 @@ extension RetentionCommand {
                 let all = try await RetentionCommands.explain(try configuration.read(), what, camera: camera)
                 try output.print(all) {
                     all.map { clip in
-                        var lines = ["\(clip.camera)  \(clip.start) to \(clip.end)  \(clip.kind)  \(clip.object)", clip.verdict]
+                        var lines = [
+                            "\(clip.camera)  \(clip.start) to \(clip.end)  \(clip.kind)  \(clip.object)", clip.verdict,
+                        ]
                         if let minimum = clip.minimumUntil { lines.append("No budget touches it before \(minimum).") }
                         for budget in clip.budgets {
                             lines.append(
@@ -106,7 +113,9 @@ extension RetentionCommand {
                 guard (1...3660).contains(days) else { throw CommandFailure("--days is 1 to 3660.") }
                 let simulated = try await RetentionCommands.simulate(try configuration.read(), days: days)
                 try output.print(simulated) {
-                    guard simulated.basisDays > 0 else { return "Nothing is recorded yet: there is no history to repeat." }
+                    guard simulated.basisDays > 0 else {
+                        return "Nothing is recorded yet: there is no history to repeat."
+                    }
                     var lines = [
                         "Repeats the last \(simulated.basisDays.formatted(.number.precision(.fractionLength(1)))) days."
                     ]
@@ -223,7 +232,10 @@ extension RetentionCommand {
                     try configuration.read(), since: since, limit: max(1, limit))
                 try output.print(log) {
                     log.map { line in
-                        ([String(line.entry), line.at, line.what, line.camera, line.start, line.bytes.map(size), line.cause]
+                        ([
+                            String(line.entry), line.at, line.what, line.camera, line.start, line.bytes.map(size),
+                            line.cause,
+                        ]
                             as [String?]).compactMap { $0 }.joined(separator: "  ")
                     }.joined(separator: "\n")
                 }
@@ -246,7 +258,9 @@ extension RetentionCommand {
                     guard isatty(STDIN_FILENO) == 1 else {
                         throw CommandFailure("There is no terminal to ask on. Say --yes if you mean it.")
                     }
-                    print("Destroy the key of \(camera), \(day)? Nothing of that day can be seen again. [y/N] ", terminator: "")
+                    print(
+                        "Destroy the key of \(camera), \(day)? Nothing of that day can be seen again. [y/N] ",
+                        terminator: "")
                     fflush(nil)
                     guard readLine()?.lowercased() == "y" else { return print("Nothing was destroyed.") }
                 }

@@ -67,6 +67,7 @@ class Tests(Checks):
             self.check("other addresses than loopback speak TLS only, and the told certificate is used", self.tls)
             self.check("V29: one flipped byte anywhere is found and named", self.flips)
             self.check("I12: an RTSP camera is recorded, cut off, and returns", self.rtsp)
+            self.check("S4: on a full disk the oldest goes and recording goes on; what is held stays", self.full)
             self.check("SIGTERM with pages open, and with pages that are long gone, ends the recorder within 5 s", self.goodbye)
             self.check("W40: five hundred tabs closed while connecting leave nothing behind", self.tabs)
             if self.aiortc:
@@ -311,6 +312,52 @@ class Tests(Checks):
             server.terminate()
             server.wait(10)
             recorder.stop()
+
+    def full(self):
+        folder = self.folder / "full"
+        folder.mkdir()
+        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)], capture_output=True).returncode:
+            return "skipped: no tmpfs may be mounted here"
+        recorder = None
+        try:
+            recorder = self.recorder("full", {"hall": "test:?size=1280x720&rate=25&gop=25&bitrate=8000000"}, clip_seconds=2, settings=["retention: { keep-free: 1MB }"])
+            recorder.start()
+            time.sleep(30)
+            first = self.clips(recorder)
+            config = ["--config", str(recorder.config)]
+            recorder.command("retention", "hold", *config, "--from", str(int(microseconds(first[0]["start"]))), "--to", str(int(microseconds(first[0]["end"]))), "--note", "evidence")
+
+            def fill():
+                with open(folder / "filler", "ab", buffering=0) as filler:
+                    while True:
+                        try:
+                            filler.write(bytes(65536))
+                        except OSError:
+                            return
+
+            fill()
+            end = time.monotonic() + 30
+            while not json.loads(recorder.command("retention", "log", *config, "--json").stdout)[1:]:
+                assert time.monotonic() < end, "nothing was deleted"
+                time.sleep(1)
+            time.sleep(8)
+            state, last = recorder.state(), self.clips(recorder)
+            log = json.loads(recorder.command("retention", "log", *config, "--json").stdout)
+            gone = [entry for entry in log if entry["what"] == "deleted"]
+            assert gone and all(entry["cause"] == "disk-full" for entry in gone), log
+            assert [entry["start"] for entry in gone] == sorted(entry["start"] for entry in gone), gone
+            assert first[0]["object"] in {clip["object"] for clip in last}, "the held clip is gone"
+            assert last[-1]["start"] > gone[-1]["at"], f"nothing was recorded after {gone[-1]['at']}: {last[-1]}"
+            assert any("disk is full" in alarm for alarm in state["alarms"]), state
+            (folder / "filler").unlink()
+            recorder.stop()
+            recorder.command("verify", *config)
+            return f"{len(gone)} clips went, {len(last)} are there"
+        finally:
+            if recorder:
+                recorder.stop(signal.SIGKILL)
+                recorder.log.close()
+            subprocess.run(["umount", "-l", str(folder)], check=False)
 
     def goodbye(self):
         recorder = self.recorder("goodbye", {"hall": "test:?size=320x240&rate=10&gop=10"})

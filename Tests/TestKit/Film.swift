@@ -97,6 +97,7 @@ public final class HastyTime: TimeSource {
     private let calls = ManualTime()
     public init() {}
     public func wallNow() -> WallTime { calls.wallNow() }
+    public func isWallSynchronised() -> Bool { false }
     public func monotonicNow() -> MonotonicTime {
         calls.advance(microseconds: 3_600_000_000)
         return calls.monotonicNow()

@@ -222,14 +222,18 @@ public enum RetentionCommands {
     }
 
     /// - Parameter what: an object, or a time (then of each camera, or of `camera`).
-    public static func explain(_ configuration: Configuration, _ what: String, camera: String?) async throws -> [Explained] {
+    public static func explain(_ configuration: Configuration, _ what: String, camera: String?) async throws
+        -> [Explained]
+    {
         try await reading(configuration) { vault, policy, names in
             var objects: [ObjectID] = []
             if let object = ObjectID(what) {
                 objects = [object]
             } else if let time = FileTime.parse(what, now: time.wallNow()) {
                 let ids = try camera.map { [try VaultCommands.camera($0, configuration, vault)] } ?? names.keys.sorted()
-                for id in ids { if let clip = try await vault.clip(at: time, camera: id) { objects.append(clip.object) } }
+                for id in ids {
+                    if let clip = try await vault.clip(at: time, camera: id) { objects.append(clip.object) }
+                }
                 guard !objects.isEmpty else {
                     throw VaultError(
                         .notFound, "Nothing is recorded at \(FileTime.iso(time)), or its clip is still open.",
@@ -403,20 +407,23 @@ public enum RetentionCommands {
             changes.append("`sudocam retention release \(hold)` ends that.")
         case .leased: verdict = "Somebody watches or exports it: it stays until that ends, an hour at most."
         case .doubtful:
-            verdict = "Nobody vouches for the time it was recorded at, so no rule applies; it goes first when space is needed."
+            verdict =
+                "Nobody vouches for the time it was recorded at, so no rule applies; it goes first when space is needed."
             changes.append("`sudocam retention confirm-time` vouches for the clock as it is now.")
         case .age(let rule, let time):
             until = time
             verdict = "Rule \(rule) (\(text(policy.rules[rule - 1], names))) keeps it until \(FileTime.iso(time))."
             changes.append("Another `keep` in rule \(rule), or a rule before it that fits, moves that day.")
         case .ruleWithoutAge(let rule):
-            verdict = "Rule \(rule) (\(text(policy.rules[rule - 1], names))) names no age: only a budget or a full disk takes it."
+            verdict =
+                "Rule \(rule) (\(text(policy.rules[rule - 1], names))) names no age: only a budget or a full disk takes it."
             changes.append("`keep` in rule \(rule) would give it an age.")
         case .noRule:
             verdict = "No rule fits it: only a budget or a full disk takes it."
             changes.append("A rule under `retention` in sudocam.yaml would give it an age.")
         }
-        if case .held = explanation.verdict {} else {
+        if case .held = explanation.verdict {
+        } else {
             changes.append("`sudocam retention hold` keeps it until it is released.")
         }
         return Explained(
@@ -434,7 +441,8 @@ public enum RetentionCommands {
     /// `30 days`, `12 hours`.
     private static func days(_ microseconds: Int64) -> String {
         let hours = Double(microseconds) / 3_600e6
-        return hours >= 48 ? "\((hours / 24).formatted(.number.precision(.fractionLength(0...1)))) days"
+        return hours >= 48
+            ? "\((hours / 24).formatted(.number.precision(.fractionLength(0...1)))) days"
             : "\(hours.formatted(.number.precision(.fractionLength(0...1)))) hours"
     }
 }

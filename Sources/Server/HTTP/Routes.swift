@@ -202,6 +202,8 @@ struct Routes: Sendable {
         guard context.session != nil else { return Response.notLoggedIn }
         guard let camera = camera(context) else { return .noCamera }
         guard let range = range(request) else { return .badRange }
+        // Retention leaves the range alone until the last byte is gone.
+        let lease = recorder.vault.lease(camera: camera, range: range)
         let movie: MovieExport
         do {
             movie = try await MovieExport(vault: recorder.vault, camera: camera, range: range)
@@ -216,6 +218,7 @@ struct Routes: Sendable {
             body: ResponseBody(contentLength: movie.byteCount) { writer in
                 for try await bytes in movie.chunks() { try await writer.write(ByteBuffer(bytes: bytes)) }
                 try await writer.finish(nil)
+                withExtendedLifetime(lease) {}
             })
     }
 

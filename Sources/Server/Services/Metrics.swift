@@ -54,7 +54,8 @@ extension RecorderServices {
         out.family("implausible_frames_total", "counter", "Frames dropped for a time that cannot be believed.")
         for row in rows { out.value("implausible_frames_total", [("camera", row.id)], row.pipeline.droppedFrames) }
         let retained = retention.counts
-        out.family("retention_last_run_seconds", "gauge", "Unix time of the last retention pass that ended well; 0: none.")
+        out.family(
+            "retention_last_run_seconds", "gauge", "Unix time of the last retention pass that ended well; 0: none.")
         out.value("retention_last_run_seconds", [], (retained.lastRun?.microseconds ?? 0) / 1_000_000)
         out.family("retention_failures_total", "counter", "Retention passes that failed.")
         out.value("retention_failures_total", [], retained.failures)

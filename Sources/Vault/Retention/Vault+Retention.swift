@@ -170,14 +170,17 @@ extension Vault {
 
     // MARK: A full disk
 
-    /// What one rescue frees at least: some clips' worth, so that not every chunk asks again.
-    private static let rescueBytes = 64 << 20
+    /// What one rescue frees: some clips' worth, so that not every chunk asks again, and no more than a sixteenth of what is there.
+    private func rescueBytes() throws(VaultError) -> Int {
+        let kept = try index.usage().reduce(0) { $0 + $1.bytes }
+        return min(64 << 20, max(1 << 20, kept / 16))
+    }
 
     /// Called where a write met a full disk; true when something was deleted.
     func deleteForSpace() -> Bool {
         retentionLane.runBlocking {
             do throws(VaultError) {
-                let report = try pass(limit: 64, isDryRun: false, extraSpace: Self.rescueBytes)
+                let report = try pass(limit: 64, isDryRun: false, extraSpace: try rescueBytes())
                 if report.deletions.isEmpty {
                     hub.send(
                         .alarm(
