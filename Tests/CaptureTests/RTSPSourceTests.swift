@@ -85,6 +85,18 @@ import Testing
         }
     }
 
+    @Test func `a camera that sends us elsewhere is told apart, and nobody else hears a word of us`() async throws {
+        let other = try RTSPCamera(.plays, .init(announced: small.parameters.units, pictures: pictures(small)))
+        defer { other.stop() }
+        let camera = try RTSPCamera(.redirects(other.url))
+        defer { camera.stop() }
+        let heard = await Heard(try CameraSource(testing: camera.url), units: 1, errors: 2)
+        #expect(heard.units.isEmpty && heard.connected.isEmpty)
+        #expect(heard.errors.allSatisfy { $0.code == .unusable && $0.reason.contains("another address") })
+        #expect(camera.requests.contains("DESCRIBE"))
+        #expect(other.requests.isEmpty)
+    }
+
     @Test func `a new size in mid-stream is told right before its first key frame`() async throws {
         let script = RTSPCamera.Script(
             announced: small.parameters.units,

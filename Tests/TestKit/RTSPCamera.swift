@@ -15,6 +15,8 @@ public final class RTSPCamera: Sendable {
         case plays
         /// Plays its script at once, and hangs up.
         case playsAndHangsUp
+        /// Sends whoever asks to this URL.
+        case redirects(String)
     }
 
     /// A film as a camera sends it.
@@ -109,6 +111,11 @@ public final class RTSPCamera: Sendable {
             switch request.method {
             case "OPTIONS": reply(connection, request, ["Public: DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER"])
             case "DESCRIBE":
+                if case .redirects(let url) = behaviour {
+                    send(
+                        connection, "RTSP/1.0 302 Found\r\nCSeq: \(request.sequence)\r\nLocation: \(url)\r\n\r\n")
+                    continue
+                }
                 let text = description
                 reply(
                     connection, request,

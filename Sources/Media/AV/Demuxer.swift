@@ -20,6 +20,8 @@ import Core
     private let timeBase: AVRational
     private let source: Source
     private let interrupt: InterruptFlag
+    /// libav asks it through an unowned pointer for as long as the context lives.
+    private let guardian: OpenGuard
     private let readTimeout: Int64
     private var assembler: AccessUnitAssembler
     private var lastIsCut = false
@@ -53,11 +55,13 @@ import Core
         guard var opened = unsafe avformat_alloc_context() else {
             throw MediaError(.openFailed, "libavformat has no memory.")
         }
+        let guardian = unsafe OpenGuard(interrupt, opened, url: url)
+        self.guardian = guardian
         unsafe opened.pointee.interrupt_callback = AVIOInterruptCB(
             callback: { opaque in
                 guard let opaque = unsafe opaque else { return 0 }
-                return unsafe Unmanaged<InterruptFlag>.fromOpaque(opaque).takeUnretainedValue().isOver ? 1 : 0
-            }, opaque: Unmanaged.passUnretained(interrupt).toOpaque())
+                return unsafe Unmanaged<OpenGuard>.fromOpaque(opaque).takeUnretainedValue().ends ? 1 : 0
+            }, opaque: Unmanaged.passUnretained(guardian).toOpaque())
         var options = source == .file ? Self.fileOptions : Self.rtspOptions
         // The interrupt decides; libav's own limit on a socket only backs it.
         if source == .rtsp { options["timeout"] = "\(timeout.addingSaturating(timeout))" }
@@ -67,7 +71,11 @@ import Core
         interrupt.allow(microseconds: timeout)
         var pointer: UnsafeMutablePointer<AVFormatContext>? = unsafe opened
         let code = unsafe avformat_open_input(&pointer, url, nil, &dictionary)
-        guard code >= 0, let ready = unsafe pointer else { throw Self.openFailure(code, source, interrupt) }
+        guardian.opened()
+        guard code >= 0, let ready = unsafe pointer else {
+            if guardian.wasRedirected, !interrupt.isSet { throw Self.redirected }
+            throw Self.openFailure(code, source, interrupt)
+        }
         unsafe opened = unsafe ready
         do throws(MediaError) {
             if source == .file {
@@ -207,6 +215,12 @@ import Core
         return MediaError(.malformed, "It sends pictures but no usable parameter sets.")
     }
 
+    private static var redirected: MediaError {
+        MediaError(
+            .unsupported, "It sends us to another address, where SudoCam does not go by itself.",
+            hint: "If that is meant, write the address it really has into sudocam.yaml.")
+    }
+
     private static func openFailure(_ result: Int32, _ source: Source, _ interrupt: InterruptFlag) -> MediaError {
         let plain = failure(.openFailed, "cannot be opened", result, interrupt)
         guard source == .file, plain.code == .openFailed else { return plain }
@@ -233,5 +247,33 @@ import Core
             return MediaError(.timedOut, "It \(what): nothing came in time.")
         }
         return MediaError(code, "It \(what): \(AVFailure.text(result)).")
+    }
+}
+
+/// What libav asks in every blocking call. While it opens an address it must stay there: a camera's redirect (RFC 2326 section
+/// 11.3) would make the recorder a way to other hosts. libav follows one by itself, but asks before it sends a byte.
+///
+/// For the one thread that uses the context; `@safe` because the context outlives every question about it.
+@safe private final class OpenGuard {
+    private let interrupt: InterruptFlag
+    private let context: UnsafeMutablePointer<AVFormatContext>
+    private let url: String
+    private var isOpening = true
+    private(set) var wasRedirected = false
+
+    init(_ interrupt: InterruptFlag, _ context: UnsafeMutablePointer<AVFormatContext>, url: String) {
+        self.interrupt = interrupt
+        unsafe self.context = unsafe context
+        self.url = url
+    }
+
+    /// From now on the context may be gone.
+    func opened() { isOpening = false }
+
+    var ends: Bool {
+        if isOpening, !wasRedirected, let now = unsafe context.pointee.url {
+            wasRedirected = unsafe String(cString: now) != url
+        }
+        return wasRedirected || interrupt.isOver
     }
 }
