@@ -67,13 +67,22 @@ final class Committer: Sendable {
         }
     }
 
+    /// Brings ledger and index together again where a commit failed half-way. Whoever decides by the index calls it first: a
+    /// deletion that the ledger has and the index has not must not be entered twice.
+    func settle() throws(VaultError) {
+        try state.withLock { (state) throws(VaultError) in try repair(&state) }
+    }
+
+    private func repair(_ state: inout State) throws(VaultError) {
+        guard state.isBroken else { return }
+        state.writer = try LedgerWriter(state.writer.reader, vault: vault, key: key, isRewritingLast: true)
+        try index.catchUp(state.writer.reader)
+        state.isBroken = false
+    }
+
     private func write(_ entries: [LedgerEntry], _ state: inout State) -> Result<Void, VaultError> {
         do throws(VaultError) {
-            if state.isBroken {
-                state.writer = try LedgerWriter(state.writer.reader, vault: vault, key: key, isRewritingLast: true)
-                state.isBroken = false
-                try index.catchUp(state.writer.reader)
-            }
+            try repair(&state)
             let first = state.writer.count
             do throws(VaultError) {
                 try state.writer.append(entries)

@@ -82,6 +82,7 @@ extension Vault {
     private func pass(
         limit: Int, isDryRun: Bool, extraSpace: Int, _ other: RetentionPolicy? = nil
     ) throws(VaultError) -> RetentionReport {
+        if !isDryRun { try committer().settle() }
         let now = time.wallNow()
         let (policy, leases) = retention.withLock { retention in
             retention.leases = retention.leases.filter { $0.value.expires > now }
