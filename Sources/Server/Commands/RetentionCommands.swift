@@ -62,7 +62,6 @@ public enum RetentionCommands {
         var note: String?
         /// Days since 1970-01-01 UTC.
         var day: Int64?
-        var isDryRun: Bool?
     }
     struct Answer: Codable, Sendable {
         var applied: Applied?
@@ -76,8 +75,7 @@ public enum RetentionCommands {
         var answer = Answer()
         switch request.action {
         case .apply:
-            let isDryRun = request.isDryRun ?? false
-            answer.applied = applied(try await vault.applyRetention(isDryRun: isDryRun), isDryRun, names)
+            answer.applied = applied(try await vault.applyRetention(), false, names)
         case .hold:
             guard let from = request.from, let to = request.to else {
                 throw VaultError(.invalid, "A hold wants a range.")
@@ -119,8 +117,14 @@ public enum RetentionCommands {
         }
     }
 
+    /// - Parameter isDryRun: only looks, and so only reads.
     public static func apply(_ configuration: Configuration, isDryRun: Bool) async throws -> Applied {
-        guard let applied = try await ask(configuration, Request(action: .apply, isDryRun: isDryRun)).applied else {
+        if isDryRun {
+            return try await reading(configuration) { vault, policy, names in
+                applied(try await vault.planRetention(policy), true, names)
+            }
+        }
+        guard let applied = try await ask(configuration, Request(action: .apply)).applied else {
             throw ServerError(.refused, "The recorder did not say what it did.")
         }
         return applied
