@@ -1,5 +1,6 @@
--- The index: a cache of the ledger, version 2. May be deleted at any time; `user_version` is the schema's version.
+-- The index: a cache of the ledger, version 3. May be deleted at any time; `user_version` is the schema's version.
 -- Times are microseconds since the Unix epoch, UTC. Identifiers are 16-byte UUIDs, objects 32-byte SHA-256 digests.
+-- Cameras and epochs have short numbers here, in the order in which the ledger first names them: a million clips repeat them.
 
 CREATE TABLE meta (
     key TEXT PRIMARY KEY NOT NULL,
@@ -8,56 +9,64 @@ CREATE TABLE meta (
     value NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE camera (
+    number INTEGER PRIMARY KEY NOT NULL,
+    uuid BLOB UNIQUE NOT NULL,
+    -- What it has, so that budgets cost no scan; follows clip.
+    bytes INTEGER NOT NULL DEFAULT 0,
+    doubtful_bytes INTEGER NOT NULL DEFAULT 0,
+    clips INTEGER NOT NULL DEFAULT 0,
+    -- The highest sequence number ever, also of clips that are gone.
+    sequence INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE epoch (
+    number INTEGER PRIMARY KEY NOT NULL,
+    uuid BLOB UNIQUE NOT NULL,
+    -- NULL, like all until `shredded`: a clip names it, but the ledger does not describe it.
+    camera INTEGER,
+    day INTEGER,
+    recipient TEXT,
+    file BLOB,
+    shredded INTEGER NOT NULL DEFAULT 0,
+    -- Clips that are sealed to it and still there.
+    clips INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX epoch_by_day ON epoch (camera, day);
+
 CREATE TABLE clip (
-    object BLOB PRIMARY KEY NOT NULL,
-    camera BLOB NOT NULL,
-    epoch BLOB NOT NULL,
+    -- The ledger entry it came from: clips that were recorded together lie together.
+    entry INTEGER PRIMARY KEY NOT NULL,
+    object BLOB NOT NULL,
+    camera INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
     run BLOB NOT NULL,
     seq INTEGER NOT NULL,
     start INTEGER NOT NULL,
     "end" INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
-    kind TEXT NOT NULL,
+    -- 0 continuous, 1 motion, 2 event, 3 labelled.
+    kind INTEGER NOT NULL,
     salvaged INTEGER NOT NULL,
     -- 1: its times cannot be; kept, not listed, reported by verify.
     implausible INTEGER NOT NULL,
     -- 1: recorded while the wall clock was far from where anybody vouches for it; retention by age leaves it alone.
     doubtful INTEGER NOT NULL
-) WITHOUT ROWID;
+);
+-- Eight bytes tell objects apart well enough to look at one row: `substr(object, 1, 8) = … AND object = …`.
+CREATE INDEX clip_by_object ON clip (substr(object, 1, 8));
 CREATE INDEX clip_by_time ON clip (camera, start, "end") WHERE implausible = 0;
 CREATE INDEX clip_doubtful ON clip (camera, start) WHERE doubtful = 1;
 
--- What each camera has, so that budgets cost no scan; follows clip.
-CREATE TABLE usage (
-    camera BLOB PRIMARY KEY NOT NULL,
-    bytes INTEGER NOT NULL,
-    doubtful_bytes INTEGER NOT NULL,
-    clips INTEGER NOT NULL,
-    -- The highest sequence number ever, also of clips that are gone.
-    sequence INTEGER NOT NULL
-) WITHOUT ROWID;
-
 CREATE TABLE gap (
-    camera BLOB NOT NULL,
+    -- The ledger entry it came from.
+    entry INTEGER PRIMARY KEY NOT NULL,
+    camera INTEGER NOT NULL,
     start INTEGER NOT NULL,
     "end" INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    -- The ledger entry it came from.
-    entry INTEGER PRIMARY KEY NOT NULL
+    reason TEXT NOT NULL
 );
 CREATE INDEX gap_by_time ON gap (camera, start, "end");
-
-CREATE TABLE epoch (
-    epoch BLOB PRIMARY KEY NOT NULL,
-    camera BLOB NOT NULL,
-    day INTEGER NOT NULL,
-    recipient TEXT NOT NULL,
-    file BLOB NOT NULL,
-    shredded INTEGER NOT NULL DEFAULT 0,
-    -- Clips that are sealed to it and still there.
-    clips INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE INDEX epoch_by_day ON epoch (camera, day);
 
 -- Objects the ledger says are gone, so that an interrupted removal is finished and not taken for a find.
 CREATE TABLE deleted (

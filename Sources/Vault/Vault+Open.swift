@@ -50,7 +50,7 @@ extension Vault {
         if try files.attributes(layout.index) != nil, let copy = Index.snapshot(layout.index) {
             index = copy
         } else {
-            index = try Index.inMemory()
+            index = try Index.temporary()
         }
         try index.catchUp(ledger)
         return Vault(

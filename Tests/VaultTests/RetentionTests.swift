@@ -334,7 +334,7 @@ private struct History {
                     == .age(rule: 1, until: new.end + 24 * 3_600_000_000))
             // A new index learns the same from the ledger.
             let before = try vault.index.dump().filter { !$0.hasPrefix("deleted") }
-            let again = try Index.inMemory()
+            let again = try Index.temporary()
             try again.catchUp(vault.ledger)
             #expect(try again.dump().filter { !$0.hasPrefix("deleted") } == before)
             await vault.close()

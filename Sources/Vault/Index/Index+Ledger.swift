@@ -18,8 +18,9 @@ extension Index {
             try database.write { db in
                 let known = try Int.fetchOne(db, sql: "SELECT value FROM meta WHERE key = 'position'") ?? 0
                 var clock = try ClockTrust(db)
+                var numbers = Numbers()
                 for (offset, entry) in entries.enumerated() where first + offset >= known {
-                    if let entry { try Self.apply(entry, at: first + offset, &clock, db) }
+                    if let entry { try Self.apply(entry, at: first + offset, &clock, &numbers, db) }
                 }
                 if let last = clock.last {
                     try db.execute(
@@ -49,71 +50,29 @@ extension Index {
     }
 
     private static func apply(
-        _ entry: LedgerEntry, at position: Int, _ clock: inout ClockTrust, _ db: Database
+        _ entry: LedgerEntry, at position: Int, _ clock: inout ClockTrust, _ numbers: inout Numbers, _ db: Database
     ) throws {
         try follow(entry, &clock, db)
         switch entry.body {
-        case .clip(let clip):
-            let identity = clip.identity
-            let duration = clip.end - identity.start
-            let isPlausible =
-                (0...plausibleDuration).contains(duration)
-                && (0..<plausibleEnd).contains(identity.start.microseconds)
-            let isDoubtful = !clock.vouches(for: identity.start)
-            try db.cachedStatement(
-                sql: """
-                    INSERT OR IGNORE INTO clip
-                    (object, camera, epoch, run, seq, start, "end", bytes, kind, salvaged, implausible, doubtful)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                    """
-            ).execute(arguments: [
-                Data(clip.object.digest), identity.camera.blob, identity.epoch.blob, identity.run.blob,
-                Int64(clamping: identity.sequence), identity.start.microseconds, clip.end.microseconds, clip.byteCount,
-                clip.kind.rawValue, clip.isSalvaged, !isPlausible, isDoubtful,
-            ])
-            guard db.changesCount > 0 else { return }
-            try db.cachedStatement(sql: "UPDATE epoch SET clips = clips + 1 WHERE epoch = ?")
-                .execute(arguments: [identity.epoch.blob])
-            try db.cachedStatement(
-                sql: """
-                    INSERT INTO usage (camera, bytes, doubtful_bytes, clips, sequence) VALUES (?, ?, ?, 1, ?)
-                    ON CONFLICT (camera) DO UPDATE SET bytes = bytes + excluded.bytes,
-                    doubtful_bytes = doubtful_bytes + excluded.doubtful_bytes, clips = clips + 1,
-                    sequence = max(sequence, excluded.sequence)
-                    """
-            ).execute(arguments: [
-                identity.camera.blob, isDoubtful ? 0 : clip.byteCount, isDoubtful ? clip.byteCount : 0,
-                Int64(clamping: identity.sequence),
-            ])
+        case .clip(let clip): try add(clip, at: position, isDoubtful: !clock.vouches(for: clip.start), &numbers, db)
         case .gap(let gap):
             try db.cachedStatement(
-                sql: #"INSERT OR IGNORE INTO gap (camera, start, "end", reason, entry) VALUES (?, ?, ?, ?, ?)"#
+                sql: #"INSERT OR IGNORE INTO gap (entry, camera, start, "end", reason) VALUES (?, ?, ?, ?, ?)"#
             ).execute(arguments: [
-                gap.camera.blob, gap.range.start.microseconds, gap.range.end.microseconds, gap.reason.rawValue,
-                position,
+                position, try numbers.camera(gap.camera, db), gap.range.start.microseconds,
+                gap.range.end.microseconds, gap.reason.rawValue,
             ])
         case .epoch(let epoch):
             try db.cachedStatement(
-                sql: "INSERT OR IGNORE INTO epoch (epoch, camera, day, recipient, file) VALUES (?, ?, ?, ?, ?)"
+                sql: "UPDATE epoch SET camera = ?, day = ?, recipient = ?, file = ? WHERE number = ? AND camera IS NULL"
             ).execute(arguments: [
-                epoch.epoch.blob, epoch.camera.blob, epoch.day, epoch.recipient.description, Data(epoch.file.digest),
+                try numbers.camera(epoch.camera, db), epoch.day, epoch.recipient.description, Data(epoch.file.digest),
+                try numbers.epoch(epoch.epoch, db),
             ])
         case .delete(let deletion):
-            let object = Data(deletion.object.digest)
-            try db.cachedStatement(
-                sql: """
-                    UPDATE usage SET clips = clips - 1,
-                    bytes = bytes - (SELECT iif(doubtful, 0, bytes) FROM clip WHERE object = ?1),
-                    doubtful_bytes = doubtful_bytes - (SELECT iif(doubtful, bytes, 0) FROM clip WHERE object = ?1)
-                    WHERE camera = (SELECT camera FROM clip WHERE object = ?1)
-                    """
-            ).execute(arguments: [object])
-            try db.cachedStatement(
-                sql: "UPDATE epoch SET clips = clips - 1 WHERE epoch = (SELECT epoch FROM clip WHERE object = ?)"
-            ).execute(arguments: [object])
-            try db.cachedStatement(sql: "DELETE FROM clip WHERE object = ?").execute(arguments: [object])
+            try remove(deletion.object, db)
             try db.cachedStatement(sql: "INSERT OR IGNORE INTO deleted (object, pending) VALUES (?, 1)")
-                .execute(arguments: [object])
+                .execute(arguments: [Data(deletion.object.digest)])
         case .hold(let hold):
             try db.execute(
                 sql: #"INSERT OR IGNORE INTO hold (hold, camera, start, "end", note) VALUES (?, ?, ?, ?, ?)"#,
@@ -124,13 +83,73 @@ extension Index {
         case .release(let hold):
             try db.execute(sql: "DELETE FROM hold WHERE hold = ?", arguments: [hold.blob])
         case .shred(let epoch, _):
-            try db.execute(sql: "UPDATE epoch SET shredded = 1 WHERE epoch = ?", arguments: [epoch.blob])
+            try db.execute(sql: "UPDATE epoch SET shredded = 1 WHERE uuid = ?", arguments: [epoch.blob])
         case .policy(let policy, _):
             try db.execute(
                 sql: "INSERT OR REPLACE INTO meta (key, value) VALUES ('policy', ?)",
                 arguments: [Data(policy.digest)])
         case .camera, .clock, .open, .other: break
         }
+    }
+
+    private static func add(
+        _ clip: ClipRecord, at position: Int, isDoubtful: Bool, _ numbers: inout Numbers, _ db: Database
+    ) throws {
+        let object = Data(clip.object.digest)
+        guard try find(object, db) == nil else { return }
+        let identity = clip.identity
+        let camera = try numbers.camera(identity.camera, db)
+        let epoch = try numbers.epoch(identity.epoch, db)
+        let isPlausible =
+            (0...plausibleDuration).contains(clip.end - identity.start)
+            && (0..<plausibleEnd).contains(identity.start.microseconds)
+        try db.cachedStatement(
+            sql: """
+                INSERT INTO clip
+                (entry, object, camera, epoch, run, seq, start, "end", bytes, kind, salvaged, implausible, doubtful)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """
+        ).execute(arguments: [
+            position, object, camera, epoch, identity.run.blob, Int64(clamping: identity.sequence),
+            identity.start.microseconds, clip.end.microseconds, clip.byteCount, code(of: clip.kind), clip.isSalvaged,
+            !isPlausible, isDoubtful,
+        ])
+        try db.cachedStatement(sql: "UPDATE epoch SET clips = clips + 1 WHERE number = ?").execute(arguments: [epoch])
+        try db.cachedStatement(
+            sql: """
+                UPDATE camera SET bytes = bytes + ?, doubtful_bytes = doubtful_bytes + ?, clips = clips + 1,
+                sequence = max(sequence, ?) WHERE number = ?
+                """
+        ).execute(arguments: [
+            isDoubtful ? 0 : clip.byteCount, isDoubtful ? clip.byteCount : 0, Int64(clamping: identity.sequence),
+            camera,
+        ])
+    }
+
+    private static func remove(_ object: ObjectID, _ db: Database) throws {
+        guard let entry = try find(Data(object.digest), db) else { return }
+        let row = try Row.fetchOne(
+            db.cachedStatement(sql: "SELECT camera, epoch, bytes, doubtful FROM clip WHERE entry = ?"),
+            arguments: [entry])
+        guard let row else { return }
+        let camera: Int64 = row[0]
+        let epoch: Int64 = row[1]
+        let bytes: Int = row[2]
+        let isDoubtful: Bool = row[3]
+        try db.cachedStatement(sql: "DELETE FROM clip WHERE entry = ?").execute(arguments: [entry])
+        try db.cachedStatement(sql: "UPDATE epoch SET clips = clips - 1 WHERE number = ?").execute(arguments: [epoch])
+        try db.cachedStatement(
+            sql: """
+                UPDATE camera SET clips = clips - 1, bytes = bytes - ?, doubtful_bytes = doubtful_bytes - ?
+                WHERE number = ?
+                """
+        ).execute(arguments: [isDoubtful ? 0 : bytes, isDoubtful ? bytes : 0, camera])
+    }
+
+    /// The ledger entry of an object that is there.
+    private static func find(_ object: Data, _ db: Database) throws -> Int64? {
+        try Int64.fetchOne(
+            db.cachedStatement(sql: "SELECT entry FROM clip WHERE \(Self.isObject)"), arguments: [object])
     }
 
     /// Keeps the clock at the last time of an entry that follows from one somebody vouched for.
@@ -153,9 +172,35 @@ extension Index {
         try db.execute(sql: "UPDATE clip SET doubtful = 1 WHERE doubtful = 0 AND start > ?", arguments: [high])
         try db.execute(
             sql: """
-                UPDATE usage SET
-                bytes = (SELECT ifnull(sum(bytes), 0) FROM clip WHERE camera = usage.camera AND doubtful = 0),
-                doubtful_bytes = (SELECT ifnull(sum(bytes), 0) FROM clip WHERE camera = usage.camera AND doubtful = 1)
+                UPDATE camera SET
+                bytes = (SELECT ifnull(sum(bytes), 0) FROM clip WHERE camera = number AND doubtful = 0),
+                doubtful_bytes = (SELECT ifnull(sum(bytes), 0) FROM clip WHERE camera = number AND doubtful = 1)
                 """)
+    }
+}
+
+/// The short numbers of cameras and epochs, given as the ledger first names them; looked up once a transaction.
+private struct Numbers {
+    private var cameras: [CameraID: Int64] = [:]
+    private var epochs: [EpochID: Int64] = [:]
+
+    mutating func camera(_ id: CameraID, _ db: Database) throws -> Int64 {
+        if let number = cameras[id] { return number }
+        let number = try Self.number(id.blob, "camera", db)
+        cameras[id] = number
+        return number
+    }
+    mutating func epoch(_ id: EpochID, _ db: Database) throws -> Int64 {
+        if let number = epochs[id] { return number }
+        let number = try Self.number(id.blob, "epoch", db)
+        epochs[id] = number
+        return number
+    }
+
+    private static func number(_ uuid: Data, _ table: String, _ db: Database) throws -> Int64 {
+        let known = try db.cachedStatement(sql: "SELECT number FROM \(table) WHERE uuid = ?")
+        if let number = try Int64.fetchOne(known, arguments: [uuid]) { return number }
+        try db.cachedStatement(sql: "INSERT INTO \(table) (uuid) VALUES (?)").execute(arguments: [uuid])
+        return db.lastInsertedRowID
     }
 }

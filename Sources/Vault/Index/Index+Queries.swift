@@ -3,25 +3,54 @@ import Foundation
 import GRDB
 
 extension Index {
-    static let columns = #"object, camera, epoch, run, seq, start, "end", bytes, kind, salvaged"#
+    /// Clips with the identifiers that `clip` has numbers for; what follows names columns of `clip`.
+    static let clips = """
+        SELECT clip.object, camera.uuid, epoch.uuid, clip.run, clip.seq, clip.start, clip."end", clip.bytes, clip.kind,
+        clip.salvaged
+        FROM clip CROSS JOIN camera ON camera.number = clip.camera CROSS JOIN epoch ON epoch.number = clip.epoch
+        """
+    /// One camera's rows; takes its UUID.
+    static let ofCamera = "clip.camera = (SELECT number FROM camera WHERE uuid = ?1)"
+    /// One object's row; takes its digest.
+    static let isObject = "substr(object, 1, 8) = substr(?1, 1, 8) AND object = ?1"
+
+    /// Rows of `clips`. `limit` bounds nothing here; SQL does.
+    static func records(
+        _ statement: Statement, _ arguments: StatementArguments, _ vault: VaultID
+    ) throws -> [ClipRecord] {
+        var records: [ClipRecord] = []
+        let rows = try Row.fetchCursor(statement, arguments: arguments)
+        while let row = try rows.next() { records.append(try record(row, vault)) }
+        return records
+    }
 
     static func record(_ row: Row, _ vault: VaultID) throws -> ClipRecord {
-        guard let object = ObjectID(digest: Array(row[0] as Data)) else {
+        func bytes(_ column: Int) throws -> [UInt8] { try row.withUnsafeData(atIndex: column) { Array($0 ?? Data()) } }
+        func identifier<Named>(_ column: Int) throws -> Identifier<Named> {
+            guard let uuid = Core.UUID(bytes: try bytes(column)) else {
+                throw VaultError(.index, "The index holds a malformed identifier.")
+            }
+            return Identifier(uuid)
+        }
+        guard let object = ObjectID(digest: try bytes(0)) else {
             throw VaultError(.index, "The index holds a malformed object name.")
         }
         let identity = ClipIdentity(
-            vault: vault, camera: try CameraID(blob: row[1]), epoch: try EpochID(blob: row[2]),
-            run: try RunID(blob: row[3]),
+            vault: vault, camera: try identifier(1), epoch: try identifier(2), run: try identifier(3),
             sequence: UInt64(clamping: row[4] as Int64), start: WallTime(microseconds: row[5]))
         return ClipRecord(
             object: object, identity: identity, end: WallTime(microseconds: row[6]), byteCount: row[7],
-            kind: RetentionClass(rawValue: row[8]) ?? .continuous, isSalvaged: row[9])
+            kind: kind(of: row[8]), isSalvaged: row[9])
     }
+
+    private static let kinds: [RetentionClass] = [.continuous, .motion, .event, .labelled]
+    static func code(of kind: RetentionClass) -> Int { kinds.firstIndex(of: kind) ?? 0 }
+    static func kind(of code: Int) -> RetentionClass { kinds.indices.contains(code) ? kinds[code] : .continuous }
 
     /// The clip of a camera that contains `time`; of several (the clock was set back) the one that starts last.
     func clip(at time: WallTime, _ camera: CameraID, _ vault: VaultID) async throws(VaultError) -> ClipRecord? {
         try await one(
-            #"start <= ? AND start > ? AND "end" > ? ORDER BY start DESC LIMIT 1"#,
+            #"start <= ?2 AND start > ?3 AND "end" > ?4 ORDER BY start DESC LIMIT 1"#,
             [
                 time.microseconds, time.microseconds.subtractingSaturating(Self.plausibleDuration + 1),
                 time.microseconds,
@@ -29,22 +58,22 @@ extension Index {
     }
     /// The first clip that starts later than `time`.
     func clip(after time: WallTime, _ camera: CameraID, _ vault: VaultID) async throws(VaultError) -> ClipRecord? {
-        try await one("start > ? ORDER BY start LIMIT 1", [time.microseconds], camera, vault)
+        try await one("start > ?2 ORDER BY start LIMIT 1", [time.microseconds], camera, vault)
     }
     /// The last clip that starts earlier than `time`.
     func clip(before time: WallTime, _ camera: CameraID, _ vault: VaultID) async throws(VaultError) -> ClipRecord? {
-        try await one("start < ? ORDER BY start DESC LIMIT 1", [time.microseconds], camera, vault)
+        try await one("start < ?2 ORDER BY start DESC LIMIT 1", [time.microseconds], camera, vault)
     }
 
     private func one(
         _ condition: String, _ times: [Int64], _ camera: CameraID, _ vault: VaultID
     ) async throws(VaultError) -> ClipRecord? {
         try await reading { db in
-            try Row.fetchOne(
-                db.cachedStatement(
-                    sql: "SELECT \(Self.columns) FROM clip WHERE implausible = 0 AND camera = ? AND \(condition)"),
-                arguments: StatementArguments([camera.blob]) + StatementArguments(times)
-            ).map { try Self.record($0, vault) }
+            try Self.records(
+                try db.cachedStatement(
+                    sql: "\(Self.clips) WHERE implausible = 0 AND \(Self.ofCamera) AND \(condition)"),
+                StatementArguments([camera.blob]) + StatementArguments(times), vault
+            ).first
         }
     }
 
@@ -54,18 +83,17 @@ extension Index {
         try await reading { db in
             let statement = try db.cachedStatement(
                 sql: """
-                    SELECT \(Self.columns) FROM clip WHERE implausible = 0 AND camera = ? AND start < ? AND start > ?
-                    AND "end" > ? ORDER BY start \(descending ? "DESC" : "ASC") LIMIT ?
+                    \(Self.clips) WHERE implausible = 0 AND \(Self.ofCamera) AND start < ?2 AND start > ?3
+                    AND "end" > ?4 ORDER BY start \(descending ? "DESC" : "ASC") LIMIT ?5
                     """)
-            return try Row.fetchAll(
+            return try Self.records(
                 statement,
-                arguments: [
+                [
                     camera.blob, range.end.microseconds,
                     range.start.microseconds.subtractingSaturating(Self.plausibleDuration + 1),
                     range.start.microseconds,
                     max(0, limit),
-                ]
-            ).map { try Self.record($0, vault) }
+                ], vault)
         }
     }
 
@@ -74,7 +102,10 @@ extension Index {
             try Row.fetchAll(
                 db,
                 sql:
-                    #"SELECT start, "end", reason FROM gap WHERE camera = ? AND start < ? AND "end" > ? ORDER BY start"#,
+                                        """
+                    SELECT start, "end", reason FROM gap WHERE camera = (SELECT number FROM camera WHERE uuid = ?1)
+                    AND start < ?2 AND "end" > ?3 ORDER BY start
+                    """,
                 arguments: [camera.blob, range.end.microseconds, range.start.microseconds]
             ).map { row in
                 GapRecord(
@@ -89,10 +120,10 @@ extension Index {
     func span(_ camera: CameraID) async throws(VaultError) -> TimeRange? {
         try await reading { db in
             let first = try Int64.fetchOne(
-                db, sql: "SELECT start FROM clip WHERE implausible = 0 AND camera = ? ORDER BY start LIMIT 1",
+                db, sql: "SELECT start FROM clip WHERE implausible = 0 AND \(Self.ofCamera) ORDER BY start LIMIT 1",
                 arguments: [camera.blob])
             let last = try Int64.fetchOne(
-                db, sql: #"SELECT "end" FROM clip WHERE implausible = 0 AND camera = ? ORDER BY start DESC LIMIT 1"#,
+                db, sql: #"SELECT "end" FROM clip WHERE implausible = 0 AND \#(Self.ofCamera) ORDER BY start DESC LIMIT 1"#,
                 arguments: [camera.blob])
             guard let first, let last else { return nil }
             return TimeRange(WallTime(microseconds: first), WallTime(microseconds: last))
@@ -107,12 +138,12 @@ extension Index {
             let width = max(1, range.duration / Int64(buckets))
             let ahead = try db.cachedStatement(
                 sql: """
-                    SELECT start, "end" FROM clip WHERE implausible = 0 AND camera = ? AND start >= ? AND start < ?
+                    SELECT start, "end" FROM clip WHERE implausible = 0 AND \(Self.ofCamera) AND start >= ?2 AND start < ?3
                     ORDER BY start LIMIT 1
                     """)
             let behind = try db.cachedStatement(
                 sql: """
-                    SELECT start, "end" FROM clip WHERE implausible = 0 AND camera = ? AND start < ? AND start >= ?
+                    SELECT start, "end" FROM clip WHERE implausible = 0 AND \(Self.ofCamera) AND start < ?2 AND start >= ?3
                     ORDER BY start DESC LIMIT 1
                     """)
             var runs: [TimeRange] = []
@@ -150,7 +181,7 @@ extension Index {
             try database.read { db in
                 UInt64(
                     clamping: try Int64.fetchOne(
-                        db, sql: "SELECT sequence FROM usage WHERE camera = ?",
+                        db, sql: "SELECT sequence FROM camera WHERE uuid = ?",
                         arguments: [camera.blob])
                         ?? 0)
             }
@@ -164,7 +195,10 @@ extension Index {
                 try Row.fetchOne(
                     db,
                     sql:
-                        "SELECT epoch, recipient, file FROM epoch WHERE camera = ? AND day = ? AND shredded = 0 LIMIT 1",
+                        """
+                        SELECT uuid, recipient, file FROM epoch WHERE camera = (SELECT number FROM camera WHERE uuid = ?)
+                        AND day = ? AND shredded = 0 LIMIT 1
+                        """,
                     arguments: [camera.blob, day]
                 ).map { row in
                     guard let recipient = AgeRecipient(row[1] as String),
@@ -178,10 +212,10 @@ extension Index {
     }
 
     func knowsEpoch(_ epoch: EpochID) throws(VaultError) -> Bool {
-        try exists("SELECT 1 FROM epoch WHERE epoch = ?", epoch.blob)
+        try exists("SELECT 1 FROM epoch WHERE uuid = ? AND camera IS NOT NULL", epoch.blob)
     }
     func knowsObject(_ object: ObjectID) throws(VaultError) -> Bool {
-        try exists("SELECT 1 FROM clip WHERE object = ?", Data(object.digest))
+        try exists("SELECT 1 FROM clip WHERE \(Self.isObject)", Data(object.digest))
     }
     func isDeleted(_ object: ObjectID) throws(VaultError) -> Bool {
         try exists("SELECT 1 FROM deleted WHERE object = ?", Data(object.digest))
@@ -196,7 +230,7 @@ extension Index {
     package func dump() throws(VaultError) -> [String] {
         try Self.wrapping {
             try database.read { db in
-                try ["meta", "clip", "usage", "gap", "epoch", "deleted", "hold"].flatMap { table in
+                try ["meta", "camera", "epoch", "clip", "gap", "deleted", "hold"].flatMap { table in
                     try Row.fetchAll(db, sql: "SELECT * FROM \(table) ORDER BY 1").map { table + $0.description }
                 }
             }

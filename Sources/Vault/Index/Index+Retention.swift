@@ -10,7 +10,7 @@ struct IndexCatalog: RetentionCatalog {
     func cameras() throws(VaultError) -> [CameraID] {
         try Index.wrapping {
             try index.database.read { db in
-                try Data.fetchAll(db, sql: "SELECT camera FROM usage WHERE clips > 0 ORDER BY camera").map {
+                try Data.fetchAll(db, sql: "SELECT uuid FROM camera WHERE clips > 0 ORDER BY uuid").map {
                     try CameraID(blob: $0)
                 }
             }
@@ -21,7 +21,7 @@ struct IndexCatalog: RetentionCatalog {
         try Index.wrapping {
             try index.database.read { db in
                 let row = try Row.fetchOne(
-                    db, sql: "SELECT bytes, doubtful_bytes FROM usage WHERE camera = ?", arguments: [camera.blob])
+                    db, sql: "SELECT bytes, doubtful_bytes FROM camera WHERE uuid = ?", arguments: [camera.blob])
                 return row.map { ($0[0], $0[1]) } ?? (0, 0)
             }
         }
@@ -35,16 +35,13 @@ struct IndexCatalog: RetentionCatalog {
                 // Each form goes along one of the partial indexes; clips whose times cannot be are left alone.
                 let statement = try db.cachedStatement(
                     sql: """
-                        SELECT \(Index.columns) FROM clip WHERE implausible = 0 AND camera = ? AND doubtful = \(doubtful ? 1 : 0)
+                        \(Index.clips) WHERE implausible = 0 AND \(Index.ofCamera) AND doubtful = \(doubtful ? 1 : 0)
                         AND (start > ?2 OR (start = ?2 AND object > ?3)) AND start >= ?2
                         ORDER BY start, object LIMIT ?4
                         """)
-                return try Row.fetchAll(
+                return try Index.records(
                     statement,
-                    arguments: [
-                        camera.blob, cursor?.start.microseconds ?? .min, Data(cursor?.object.digest ?? []), limit,
-                    ]
-                ).map { try Index.record($0, vault) }
+                    [camera.blob, cursor?.start.microseconds ?? .min, Data(cursor?.object.digest ?? []), limit], vault)
             }
         }
     }
@@ -66,9 +63,9 @@ extension Index {
         try Self.wrapping {
             try database.read { db in
                 try Row.fetchAll(
-                    db, sql: "SELECT camera, clips, bytes, doubtful_bytes FROM usage ORDER BY camera"
+                    db, sql: "SELECT number, uuid, clips, bytes, doubtful_bytes FROM camera ORDER BY uuid"
                 ).map { row in
-                    let camera: Data = row[0]
+                    let camera: Int64 = row[0]
                     let first = try Int64.fetchOne(
                         db,
                         sql: "SELECT start FROM clip WHERE implausible = 0 AND camera = ? ORDER BY start LIMIT 1",
@@ -78,10 +75,10 @@ extension Index {
                         sql:
                             #"SELECT "end" FROM clip WHERE implausible = 0 AND camera = ? ORDER BY start DESC LIMIT 1"#,
                         arguments: [camera])
-                    let trusted: Int = row[2]
-                    let doubtful: Int = row[3]
+                    let trusted: Int = row[3]
+                    let doubtful: Int = row[4]
                     return CameraUsage(
-                        camera: try CameraID(blob: camera), clips: row[1], bytes: trusted + doubtful,
+                        camera: try CameraID(blob: row[1]), clips: row[2], bytes: trusted + doubtful,
                         doubtfulBytes: doubtful,
                         span: first.flatMap { first in
                             last.map { TimeRange(WallTime(microseconds: first), WallTime(microseconds: $0)) }
@@ -137,8 +134,8 @@ extension Index {
                 try Data.fetchAll(
                     db,
                     sql: """
-                        SELECT epoch FROM epoch WHERE shredded = 0 AND clips = 0 AND day < ?
-                        ORDER BY day, epoch LIMIT ?
+                        SELECT uuid FROM epoch WHERE shredded = 0 AND clips = 0 AND day < ?
+                        ORDER BY day, uuid LIMIT ?
                         """, arguments: [day, limit]
                 ).map { try EpochID(blob: $0) }
             }
@@ -148,7 +145,11 @@ extension Index {
         try Self.wrapping {
             try database.read { db in
                 try Row.fetchAll(
-                    db, sql: "SELECT epoch, shredded FROM epoch WHERE camera = ? AND day = ?",
+                    db,
+                    sql: """
+                        SELECT uuid, shredded FROM epoch WHERE camera = (SELECT number FROM camera WHERE uuid = ?)
+                        AND day = ?
+                        """,
                     arguments: [camera.blob, day]
                 ).map { (try EpochID(blob: $0[0]), $0[1]) }
             }
@@ -158,10 +159,12 @@ extension Index {
     func clips(ofEpoch epoch: EpochID, _ camera: CameraID, _ vault: VaultID) throws(VaultError) -> [ClipRecord] {
         try Self.wrapping {
             try database.read { db in
-                try Row.fetchAll(
-                    db, sql: "SELECT \(Self.columns) FROM clip WHERE epoch = ? AND camera = ? ORDER BY start",
-                    arguments: [epoch.blob, camera.blob]
-                ).map { try Self.record($0, vault) }
+                try Self.records(
+                    try db.cachedStatement(
+                        sql: """
+                            \(Self.clips) WHERE \(Self.ofCamera)
+                            AND clip.epoch = (SELECT number FROM epoch WHERE uuid = ?2) ORDER BY start
+                            """), [camera.blob, epoch.blob], vault)
             }
         }
     }
@@ -179,7 +182,7 @@ extension Index {
     func bytes(_ camera: CameraID?, after time: WallTime) throws(VaultError) -> Int {
         try Self.wrapping {
             try database.read { db in
-                let condition = camera == nil ? "" : "AND camera = ?2"
+                let condition = camera == nil ? "" : "AND camera = (SELECT number FROM camera WHERE uuid = ?2)"
                 let arguments: StatementArguments =
                     camera.map { [time.microseconds, $0.blob] } ?? [time.microseconds]
                 return try Int.fetchOne(
@@ -192,16 +195,16 @@ extension Index {
     func clip(_ object: ObjectID, _ vault: VaultID) throws(VaultError) -> ClipRecord? {
         try Self.wrapping {
             try database.read { db in
-                try Row.fetchOne(
-                    db, sql: "SELECT \(Self.columns) FROM clip WHERE object = ?", arguments: [Data(object.digest)]
-                ).map { try Self.record($0, vault) }
+                try Self.records(
+                    try db.cachedStatement(sql: "\(Self.clips) WHERE \(Self.isObject)"), [Data(object.digest)], vault
+                ).first
             }
         }
     }
     func isShredded(_ epoch: EpochID) throws(VaultError) -> Bool {
-        try exists("SELECT 1 FROM epoch WHERE epoch = ? AND shredded = 1", epoch.blob)
+        try exists("SELECT 1 FROM epoch WHERE uuid = ? AND shredded = 1", epoch.blob)
     }
     func isDoubtful(_ object: ObjectID) throws(VaultError) -> Bool {
-        try exists("SELECT 1 FROM clip WHERE object = ? AND doubtful = 1", Data(object.digest))
+        try exists("SELECT 1 FROM clip WHERE \(Self.isObject) AND doubtful = 1", Data(object.digest))
     }
 }

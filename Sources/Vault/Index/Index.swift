@@ -8,7 +8,7 @@ import GRDB
 /// One process writes and checkpoints it (`flock` sees to that): Debian 12's SQLite 3.40.1 corrupts a database when two
 /// connections checkpoint at once. Readers are `query_only`.
 final class Index: Sendable {
-    static let schemaVersion = 2
+    static let schemaVersion = 3
     /// Longer, or ending before it starts: such a clip's times cannot be (case T10).
     static let plausibleDuration: Int64 = 3_600_000_000
     /// Year 9999: beyond it no calendar of ours goes.
@@ -34,13 +34,28 @@ final class Index: Sendable {
         }
     }
 
-    /// In memory, for reading a vault whose index is missing, old or on a medium that cannot be written.
-    static func inMemory() throws(VaultError) -> Index {
+    /// For reading a vault whose index is missing, old or on a medium that cannot be written.
+    static func temporary() throws(VaultError) -> Index {
         try wrapping {
-            let index = Index(try DatabaseQueue())
+            let index = Index(try scratch())
             try index.database.write { db in try prepare(db) }
             return index
         }
+    }
+
+    /// A database that belongs to this process alone: SQLite keeps what exceeds its page cache in a nameless file, so memory
+    /// does not grow with the vault (V46). Where no folder for such a file can be written, in memory.
+    private static func scratch() throws -> DatabaseQueue {
+        // Where SQLite's `unixTempFileDir` looks.
+        let variables = ["SQLITE_TMPDIR", "TMPDIR"].compactMap { ProcessInfo.processInfo.environment[$0] }
+        guard (variables + ["/var/tmp", "/tmp"]).contains(where: FileManager.default.isWritableFile(atPath:)) else {
+            return try DatabaseQueue()
+        }
+        var configuration = Configuration()
+        configuration.prepareDatabase { db in
+            try db.execute(sql: "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -8192")
+        }
+        return try DatabaseQueue(path: "", configuration: configuration)
     }
 
     /// A copy of an index on disk, without writing a byte next to it; nil when it cannot be read so.
@@ -52,7 +67,7 @@ final class Index: Sendable {
                 configuration.readonly = true
                 configuration.busyMode = .timeout(2)
                 let source = try DatabaseQueue(path: "file:\(escaped(path))?\(options)", configuration: configuration)
-                let copy = try DatabaseQueue()
+                let copy = try scratch()
                 try source.backup(to: copy)
                 let version = try copy.read { db in try Int.fetchOne(db, sql: "PRAGMA user_version") }
                 if version == schemaVersion { return Index(copy) }
