@@ -102,7 +102,7 @@ extension Index {
             try Row.fetchAll(
                 db,
                 sql:
-                                        """
+                    """
                     SELECT start, "end", reason FROM gap WHERE camera = (SELECT number FROM camera WHERE uuid = ?1)
                     AND start < ?2 AND "end" > ?3 ORDER BY start
                     """,
@@ -123,7 +123,8 @@ extension Index {
                 db, sql: "SELECT start FROM clip WHERE implausible = 0 AND \(Self.ofCamera) ORDER BY start LIMIT 1",
                 arguments: [camera.blob])
             let last = try Int64.fetchOne(
-                db, sql: #"SELECT "end" FROM clip WHERE implausible = 0 AND \#(Self.ofCamera) ORDER BY start DESC LIMIT 1"#,
+                db,
+                sql: #"SELECT "end" FROM clip WHERE implausible = 0 AND \#(Self.ofCamera) ORDER BY start DESC LIMIT 1"#,
                 arguments: [camera.blob])
             guard let first, let last else { return nil }
             return TimeRange(WallTime(microseconds: first), WallTime(microseconds: last))
