@@ -17,7 +17,8 @@ struct BenchCommand: AsyncParsableCommand {
     @Flag(help: "Few and short runs: to see that everything works, not to quote.") var quick = false
     @Option(help: "Where files are made and removed again; on the disk to be measured.") var scratch: String?
     @Option(help: "The sudocam binary; default: the one beside this program.") var sudocam: String?
-    @Option(help: "Clips in the vault of the lookup rows.") var clips: Int?
+    @Option(parsing: .upToNextOption, help: "Clips in the vaults of the scale rows; default: 10000 100000 1000000.")
+    var clips: [Int] = []
 
     func run() async throws {
         if list {
@@ -31,7 +32,7 @@ struct BenchCommand: AsyncParsableCommand {
         let folder = try ScratchFolder(in: scratch ?? FileManager.default.temporaryDirectory.path)
         let context = BenchContext(
             scratch: folder, isQuick: quick, sudocam: sudocam ?? Self.sibling("sudocam"),
-            lookupClips: clips ?? (quick ? 2_000 : 50_000))
+            scales: !clips.isEmpty ? clips : quick ? [1_000, 4_000] : [10_000, 100_000, 1_000_000])
         var rows: [Row] = []
         var omitted: [Omission] = []
         for benchmark in Benchmarks.all where only.isEmpty || only.contains(benchmark.name) {
@@ -63,7 +64,7 @@ struct BenchContext: Sendable {
     let isQuick: Bool
     /// Path of the release binary whose processes are measured.
     let sudocam: String
-    let lookupClips: Int
+    let scales: [Int]
 
     func log(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
 
@@ -88,7 +89,7 @@ protocol Benchmark: Sendable {
 
 enum Benchmarks {
     static let all: [any Benchmark] = [
-        SealBenchmark(), OpenBenchmark(), VerifyBenchmark(), CommitBenchmark(), LookupBenchmark(), CameraBenchmark(),
+        SealBenchmark(), OpenBenchmark(), VerifyBenchmark(), CommitBenchmark(), ScaleBenchmark(), CameraBenchmark(),
         BrowserBenchmark(),
     ]
 }

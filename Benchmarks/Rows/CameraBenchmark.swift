@@ -123,8 +123,10 @@ struct SudocamProcess {
     var pid: Int32 { program.pid }
     var lastWords: String { program.lastWords }
 
-    /// - Parameter cameras: sources by key.
-    init(_ context: BenchContext, _ folder: String, cameras: [String: String]) throws {
+    /// - Parameters:
+    ///   - cameras: sources by key.
+    ///   - isVaultThere: use the vault in the folder instead of making one.
+    init(_ context: BenchContext, _ folder: String, cameras: [String: String], isVaultThere: Bool = false) throws {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         sudocam = context.sudocam
         configuration = folder + "/sudocam.yaml"
@@ -138,9 +140,11 @@ struct SudocamProcess {
         if !cameras.isEmpty { text += "cameras:\n" }
         for (key, source) in cameras.sorted(by: { $0.key < $1.key }) { text += "  \(key): { source: \"\(source)\" }\n" }
         try Data(text.utf8).write(to: URL(fileURLWithPath: configuration))
-        try Program.output(
-            sudocam, ["init", folder + "/vault", "--passphrase-fd", "0", "--config", configuration], folder: folder,
-            input: "correct horse\n")
+        if !isVaultThere {
+            try Program.output(
+                sudocam, ["init", folder + "/vault", "--passphrase-fd", "0", "--config", configuration], folder: folder,
+                input: "correct horse\n")
+        }
         program = try Program(
             sudocam, ["serve", "--config", configuration], folder: folder, log: folder + "/serve.log")
     }

@@ -123,8 +123,12 @@ enum ProcessTable {
     }
 
     /// Resident memory, MiB.
-    static func residentMiB(_ pid: Int32) -> Double {
-        let text = Machine.value(of: "VmRSS", in: "/proc/\(pid)/status")
+    static func residentMiB(_ pid: Int32) -> Double { mebibytes("VmRSS", pid) }
+    /// The most it ever was.
+    static func mostResidentMiB(_ pid: Int32) -> Double { mebibytes("VmHWM", pid) }
+
+    private static func mebibytes(_ key: String, _ pid: Int32) -> Double {
+        let text = Machine.value(of: key, in: "/proc/\(pid)/status")
         return (text?.split(separator: " ").first.flatMap { Double($0) } ?? 0) / 1024
     }
 }
