@@ -7,9 +7,18 @@ import {BandModel, clockText, fullText, gapWords, shortText, spanText, startOfDa
 import {commandFor} from './keys.js';
 import {Session, canPlayH264} from './session.js';
 import {TimelineLoader} from './timeline.js';
+import {Witness} from './witness.js';
 
 const UNSUPPORTED = 'This browser has no H.264 for WebRTC, so it cannot show the picture. Chromium, Chrome, Edge and Safari can; '
     + 'in Firefox the OpenH264 plug-in must be installed and switched on. The time line and export work here.';
+/** What a look at the ledger can find, in plain words. */
+const DOUBTS = {
+    rollback: 'The recorder shows an older ledger than this browser has seen: a copy of the vault was put back, or what was recorded since is gone.',
+    fork: 'The recorder shows another past than this browser has seen: its ledger was rewritten.',
+    key: 'The recorder signs with another key than this browser has seen: it is another one, or its ledger was begun anew.',
+    forged: 'The recorder\u2019s ledger is not signed rightly.',
+};
+const WATCH_EVERY = 10 * 60_000;
 /** Nearer than this to now, letting go of the band means live. */
 const LIVE_EDGE = 2 * SECOND;
 const template = document.createElement('template');
@@ -23,6 +32,7 @@ template.innerHTML = `
   <button id="live" title="Live (End)"><i></i>Live</button>
 </header>
 <p id="trouble" role="status" hidden></p>
+<p id="doubt" role="alert" hidden><span></span> <button>Accept what it shows now</button></p>
 <main>
   <sudo-picture></sudo-picture>
   <div id="notice" role="status" hidden></div>
@@ -41,6 +51,7 @@ template.innerHTML = `
 
 /** The camera last looked at; private windows may refuse to remember. */
 const memory = {
+    get storage() { try { return localStorage; } catch { return null; } },
     get camera() { try { return localStorage.getItem('camera'); } catch { return null; } },
     set camera(id) { try { localStorage.setItem('camera', id ?? ''); } catch { /* then the first camera it is */ } },
 };
@@ -54,6 +65,7 @@ class SudoApp extends HTMLElement {
     #opening = /** @type {Session | null} */ (null); #retry = 0; #failures = 0; #events = null;
     #ready; #readyDone; #timeline; #before = /** @type {string | null} */ (null);
     /** whose picture is on the screen */ #shownCamera = /** @type {string | null} */ (null);
+    #witness = new Witness(memory.storage); #watching = 0;
     /** whether what was asked for last is to stand still once it is there */ #asksStill = false;
 
     connectedCallback() {
@@ -78,6 +90,7 @@ class SudoApp extends HTMLElement {
         this.#timeline = new TimelineLoader(() => ({...this.band.model, now: this.band.now}));
         this.#timeline.onband = timeline => { this.band.timeline = timeline; this.band.draw(); };
         this.#timeline.onmonth = month => { this.days.show(month, this.band.now); this.days.point(this.band.model.centre); };
+        this.$('doubt').lastElementChild.onclick = () => { this.#witness.forget(this.state.vault); this.#watch(); };
         this.#listen();
         this.#showControls();
         this.#contract();
@@ -125,6 +138,25 @@ class SudoApp extends HTMLElement {
         this.#showControls();
         this.#timeline.choose(this.camera);
         this.#readyDone();
+        if (!this.#watching) this.#watch();
+    }
+
+    /** Looks whether the ledger continues what this browser saw of it before. */
+    async #watch() {
+        clearTimeout(this.#watching);
+        this.#watching = setTimeout(() => this.#watch(), WATCH_EVERY);
+        // Outside of a secure context, or without Ed25519, a browser cannot check.
+        if (!globalThis.crypto?.subtle) return;
+        try {
+            const {verdict, size, since} = await this.#witness.look(this.state.vault, async from => {
+                const response = await fetch(`/api/v1/ledger?from=${from}`);
+                if (!response.ok) throw new Error(`The recorder answered ${response.status}.`);
+                return response.json();
+            });
+            this.$('doubt').firstElementChild.textContent = DOUBTS[verdict] ?? '';
+            this.$('doubt').hidden = !(verdict in DOUBTS);
+            if (!(verdict in DOUBTS)) this.help.note(`This browser watches that nothing is taken out of the ledger: ${size} entries, since ${fullText(since * 1000)}.`);
+        } catch { /* the next look will tell */ }
     }
 
     #trouble(lines) {

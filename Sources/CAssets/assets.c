@@ -40,6 +40,9 @@ static const unsigned char picture_js[] = {
 static const unsigned char session_js[] = {
 #embed "../../Web/session.js"
 };
+static const unsigned char witness_js[] = {
+#embed "../../Web/witness.js"
+};
 static const unsigned char index_sql[] = {
 #embed "../../schemas/index.sql"
 };
@@ -60,6 +63,7 @@ static const struct sudocam_asset assets[] = {
     SCRIPT("/timeline.js", timeline_js),
     SCRIPT("/picture.js", picture_js),
     SCRIPT("/session.js", session_js),
+    SCRIPT("/witness.js", witness_js),
     {"sql/index.sql", "application/sql", index_sql, sizeof index_sql},
 };
 

@@ -19,6 +19,23 @@ extension Vault {
     ) async throws(VaultError) -> [ClipRecord] {
         try await index.clips(camera, overlapping: range, limit: limit, descending: descending, id)
     }
+    /// The clip whose object's name begins with `prefix`, at least eight hexadecimal digits.
+    ///
+    /// Errors: `.invalid` when it is too short or several begin so, `.notFound`.
+    public func clip(named prefix: String) async throws(VaultError) -> ClipRecord {
+        let text = prefix.lowercased()
+        guard (8...64).contains(text.count), text.allSatisfy(\.isHexDigit) else {
+            throw VaultError(.invalid, "\(prefix) is no object's name.", hint: "`sudocam clips` lists them.")
+        }
+        let found = try await index.clips(named: text, id)
+        guard let clip = found.first else {
+            throw VaultError(.notFound, "No clip's object begins with \(prefix).", hint: "`sudocam clips` lists them.")
+        }
+        guard found.count == 1 else {
+            throw VaultError(.invalid, "Several objects begin with \(prefix).", hint: "Give more digits.")
+        }
+        return clip
+    }
     public func gaps(camera: CameraID, overlapping range: TimeRange) async throws(VaultError) -> [GapRecord] {
         try await index.gaps(camera, overlapping: range)
     }

@@ -53,6 +53,7 @@ class Tests(Checks):
             scenes.run()
             self.check("a pause of two minutes, then the picture goes on from the paused frame", patient.resumes)
             self.ends(browser, recorder, first)
+            self.check("the page says so when the recorder shows an older ledger", lambda: self.witness(browser, folder / "witness"))
             self.check("Firefox without H.264 says so, and nothing hangs", lambda: self.firefox(recorder))
         finally:
             for one in (browser, patient and patient.browser):
@@ -65,6 +66,40 @@ class Tests(Checks):
                     print((one.folder / "serve.log").read_text()[-3000:])
             shutil.rmtree(folder, ignore_errors=True)
         return self.finish()
+
+    def witness(self, browser, folder):
+        recorder = Recorder(self.sudocam, folder, {"hall": "test:?size=320x240&rate=25&gop=25"}, clip_seconds=2)
+        vault, old = folder / "vault", folder / "old"
+        pin = "return Object.entries(localStorage).filter(([name]) => name.startsWith('ledger ')).map(([, text]) => JSON.parse(text).size)[0]"
+        doubt = "const place = document.querySelector('#doubt'); return !place.hidden && place.textContent"
+
+        def look(least):
+            browser.open(recorder.url)
+            return browser.wait(f"const size = await (async () => {{ {pin} }})(); return size >= {least} && size", 10)
+
+        try:
+            recorder.start()
+            time.sleep(3)
+            first = look(1)
+            recorder.stop()
+            shutil.copytree(vault, old, ignore=lambda *_: ["control.sock"])
+            recorder.start()
+            time.sleep(5)
+            then = look(first + 2)
+            assert not browser.run(doubt)
+            recorder.stop()
+            shutil.rmtree(vault)
+            old.rename(vault)
+            recorder.start()
+            browser.open(recorder.url)
+            text = browser.wait(doubt, 10)
+            assert "older ledger" in text, text
+            browser.screenshot(self.artifacts / "older-ledger.png")
+            browser.run("document.querySelector('#doubt button').click();")
+            browser.wait("return document.querySelector('#doubt').hidden", 10)
+            return f"{first}, then {then} entries were seen"
+        finally:
+            recorder.stop()
 
     # HTTP, as a hostile web page or network would use it
 

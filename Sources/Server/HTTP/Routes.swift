@@ -34,6 +34,7 @@ struct Routes: Sendable {
             Response.json(await recorder.report(loggedIn: context.session != nil))
         }
         api.get("events") { _, context in events(context) }
+        api.get("ledger") { request, _ in await ledger(request) }
         api.post("unlock") { request, context in try await unlock(request, context) }
         api.post("lock") { _, context in
             guard context.session != nil else { return Response.notLoggedIn }
@@ -76,6 +77,27 @@ struct Routes: Sendable {
             var alarms: [String]
         }
         return .json(Body(ok: isWell, alarms: report.alarms), isWell ? .ok : .serviceUnavailable)
+    }
+
+    /// For witnesses, who need no log-in: hashes tell nothing of what was recorded.
+    private func ledger(_ request: Request) async -> Response {
+        struct Body: Encodable {
+            var checkpoint: String
+            var key: String
+            var proof: [Data]
+        }
+        guard let from = request.uri.queryParameters["from"].map({ Int($0) }) ?? 0, from >= 0 else {
+            return .problem(.badRequest, "bad-request", "`from` is a number of ledger entries.")
+        }
+        do {
+            let head = try await recorder.vault.ledgerHead(continuing: from)
+            return .json(
+                Body(
+                    checkpoint: String(decoding: head.checkpoint, as: UTF8.self), key: head.key,
+                    proof: head.proof.map { Data($0) }))
+        } catch {
+            return .problem(.internalServerError, error.code.rawValue, error.reason, hint: error.hint)
+        }
     }
 
     private func events(_ context: PageContext) -> Response {

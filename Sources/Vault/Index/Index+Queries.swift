@@ -97,6 +97,21 @@ extension Index {
         }
     }
 
+    /// Clips whose object's name begins with `prefix`, 8 to 64 hexadecimal digits; two at most.
+    func clips(named prefix: String, _ vault: VaultID) async throws(VaultError) -> [ClipRecord] {
+        guard let low = Hex.decode(prefix.prefix(16).padding("0")),
+            let high = Hex.decode(prefix.prefix(16).padding("f"))
+        else { return [] }
+        return try await reading { db in
+            try Self.records(
+                try db.cachedStatement(
+                    sql:
+                        "\(Self.clips) WHERE substr(object, 1, 8) BETWEEN ? AND ? AND lower(hex(object)) LIKE ? || '%' LIMIT 2"
+                ),
+                [Data(low), Data(high), prefix], vault)
+        }
+    }
+
     func gaps(_ camera: CameraID, overlapping range: TimeRange) async throws(VaultError) -> [GapRecord] {
         try await reading { db in
             try Row.fetchAll(
@@ -218,6 +233,15 @@ extension Index {
     func knowsObject(_ object: ObjectID) throws(VaultError) -> Bool {
         try exists("SELECT 1 FROM clip WHERE \(Self.isObject)", Data(object.digest))
     }
+    /// Position of a clip's ledger entry; nil when it is not there.
+    func entry(of object: ObjectID) throws(VaultError) -> Int? {
+        try Self.wrapping {
+            try database.read { db in
+                try Int.fetchOne(
+                    db, sql: "SELECT entry FROM clip WHERE \(Self.isObject)", arguments: [Data(object.digest)])
+            }
+        }
+    }
     func isDeleted(_ object: ObjectID) throws(VaultError) -> Bool {
         try exists("SELECT 1 FROM deleted WHERE object = ?", Data(object.digest))
     }
@@ -245,5 +269,12 @@ extension Index {
         do { return try await database.read(body) } catch let error as VaultError { throw error } catch {
             throw VaultError(.index, "The index could not be read.", underlying: error)
         }
+    }
+}
+
+extension Substring {
+    /// To sixteen characters.
+    fileprivate func padding(_ character: Character) -> String {
+        self + String(repeating: character, count: Swift.max(0, 16 - count))
     }
 }

@@ -35,6 +35,13 @@ struct LedgerReader: Sendable {
         return bundle
     }
 
+    /// An entry's bytes; nil when there is none at `position`.
+    func entry(_ position: Int) throws(VaultError) -> [UInt8]? {
+        guard let bundle = try bundle(position / MerkleTree.tileWidth) else { return nil }
+        let offset = position % MerkleTree.tileWidth
+        return offset < bundle.entries.count ? bundle.entries[offset] : nil
+    }
+
     /// Nil when missing. Errors: `.damaged` for a wrong size.
     func tile(_ level: Int, _ index: Int) throws(VaultError) -> [MerkleTree.Hash]? {
         guard try files.attributes(tilePath(level, index)) != nil else { return nil }

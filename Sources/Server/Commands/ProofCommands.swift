@@ -1,0 +1,117 @@
+public import Core
+import Foundation
+import Media
+public import Vault
+
+/// `sudocam prove`: evidence bundles, made with a vault and checked without.
+public enum ProofCommands {
+    public struct Proved: Codable, Sendable {
+        public var path: String
+        public var camera: CameraID
+        public var clips: Int
+        public var from: String
+        public var to: String
+        public var bytes: Int
+        /// The ledger's public key as text: whoever checks compares it with what the owner told him.
+        public var key: String
+    }
+
+    /// Writes the bundle of every clip of a camera that shares time with `range`, or of the one that `object` begins to name.
+    public static func prove(
+        _ configuration: Configuration, camera: String?, range: TimeRange?, object: String?, to folder: String,
+        passphrase: SecretBytes, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void,
+        time: any TimeSource = SystemTime()
+    ) async throws -> Proved {
+        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
+        do {
+            try await vault.unlock(passphrase: passphrase)
+            let clips: [ClipRecord]
+            if let object {
+                clips = [try await vault.clip(named: object)]
+            } else if let camera, let range {
+                let id = try VaultCommands.camera(camera, configuration, vault)
+                clips = try await vault.clips(camera: id, overlapping: range, limit: 100_000)
+            } else {
+                throw ServerError(
+                    .refused, "What is to be proved?", hint: "Name a camera with --from and --to, or --clip.")
+            }
+            let evidence = try await vault.prove(
+                clips, to: folder, name: { "\(FileTime.text($0.start))-\($0.identity.sequence).mp4" },
+                progress: progress)
+            let name = configuration.cameras.first {
+                RecordingService.identity(of: $0.key, in: vault.id) == evidence.camera
+            }?.name
+            let page = EvidencePage(evidence, cameraName: name).html
+            try Data(page.utf8).write(to: URL(fileURLWithPath: folder + "/README.html"))
+            vault.lock()
+            await vault.close()
+            let records = evidence.clips.map(\.record)
+            return Proved(
+                path: folder, camera: evidence.camera, clips: records.count,
+                from: records.map(\.start).min().map(FileTime.iso) ?? "",
+                to: records.map(\.end).max().map(FileTime.iso) ?? "", bytes: records.reduce(0) { $0 + $1.byteCount },
+                key: evidence.key)
+        } catch {
+            vault.lock()
+            await vault.close()
+            throw error
+        }
+    }
+
+    /// The ledger's public key as text.
+    public static func key(_ configuration: Configuration, time: any TimeSource = SystemTime()) async throws -> String {
+        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
+        let key = try await vault.ledgerHead().key
+        await vault.close()
+        return key
+    }
+
+    public struct Checked: Codable, Sendable {
+        public struct Clip: Codable, Sendable {
+            public var file: String
+            public var object: ObjectID
+            public var sequence: UInt64
+            public var from: String
+            public var to: String
+            /// When it was entered, by the recorder's clock.
+            public var entered: String
+            public var entry: Int
+            public var salvaged: Bool
+        }
+        public var sound: Bool
+        public var findings: [String]
+        public var vault: VaultID
+        public var camera: CameraID
+        public var key: String
+        /// Whether that key was compared with one that was given.
+        public var keyCompared: Bool
+        public var ledgerSize: Int
+        public var made: String
+        public var clips: [Clip]
+        /// The recorder's clock was vouched for by a time service at every start that the bundle tells of.
+        public var clockSynchronised: Bool
+        public var clockSteps: Int
+        public var gaps: Int
+        /// Clips between the first and the last one that the bundle leaves out.
+        public var missingClips: Int
+        public var strangers: [String]
+    }
+
+    /// Checks a bundle. Errors only when it is none; what does not fit is in `findings`.
+    public static func check(_ folder: String, key: String?) async throws -> Checked {
+        let report = try await EvidenceCheck(folder: folder) { ClipReader.identity(inHead: $0) }.run(expected: key)
+        return Checked(
+            sound: report.isSound, findings: report.findings, vault: report.vault, camera: report.camera,
+            key: report.key, keyCompared: key != nil, ledgerSize: report.ledgerSize,
+            made: FileTime.iso(report.made),
+            clips: report.clips.map { clip in
+                Checked.Clip(
+                    file: clip.file, object: clip.record.object, sequence: clip.record.identity.sequence,
+                    from: FileTime.iso(clip.record.start), to: FileTime.iso(clip.record.end),
+                    entered: FileTime.iso(clip.entered), entry: clip.entry, salvaged: clip.record.isSalvaged)
+            },
+            clockSynchronised: !report.starts.isEmpty && report.starts.allSatisfy(\.isClockSynchronised),
+            clockSteps: report.clockSteps.count, gaps: report.gaps.count, missingClips: report.missingNumbers,
+            strangers: report.strangers)
+    }
+}
