@@ -25,22 +25,30 @@ extension Index {
     }
 
     static func record(_ row: Row, _ vault: VaultID) throws -> ClipRecord {
-        func bytes(_ column: Int) throws -> [UInt8] { try row.withUnsafeData(atIndex: column) { Array($0 ?? Data()) } }
-        func identifier<Named>(_ column: Int) throws -> Identifier<Named> {
-            guard let uuid = Core.UUID(bytes: try bytes(column)) else {
-                throw VaultError(.index, "The index holds a malformed identifier.")
-            }
-            return Identifier(uuid)
-        }
-        guard let object = ObjectID(digest: try bytes(0)) else {
+        guard let object = ObjectID(digest: try row.withUnsafeData(atIndex: 0) { $0.map(Array.init) ?? [] }) else {
             throw VaultError(.index, "The index holds a malformed object name.")
         }
         let identity = ClipIdentity(
-            vault: vault, camera: try identifier(1), epoch: try identifier(2), run: try identifier(3),
+            vault: vault, camera: try identifier(row, 1), epoch: try identifier(row, 2), run: try identifier(row, 3),
             sequence: UInt64(clamping: row[4] as Int64), start: WallTime(microseconds: row[5]))
         return ClipRecord(
             object: object, identity: identity, end: WallTime(microseconds: row[6]), byteCount: row[7],
             kind: kind(of: row[8]), isSalvaged: row[9])
+    }
+
+    /// A day's list is thousands of these: the two words are taken where they lie.
+    private static func identifier<Named>(_ row: Row, _ column: Int) throws -> Identifier<Named> {
+        let words = try row.withUnsafeData(atIndex: column) { data -> (UInt64, UInt64)? in
+            guard let data, data.count == 16 else { return nil }
+            return unsafe data.withUnsafeBytes { bytes in
+                unsafe (
+                    bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self),
+                    bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+                )
+            }
+        }
+        guard let words else { throw VaultError(.index, "The index holds a malformed identifier.") }
+        return Identifier(Core.UUID(high: UInt64(bigEndian: words.0), low: UInt64(bigEndian: words.1)))
     }
 
     private static let kinds: [RetentionClass] = [.continuous, .motion, .event, .labelled]
