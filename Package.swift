@@ -116,6 +116,7 @@ let package = Package(
         .testTarget(
             name: "PlaybackTests", dependencies: ["Core", "Media", "Vault", "Playback", "TestKit"],
             swiftSettings: settings),
-        .testTarget(name: "ServerTests", dependencies: ["Core", "Server", "TestKit"], swiftSettings: settings),
+        .testTarget(
+            name: "ServerTests", dependencies: ["Core", "Vault", "Server", "TestKit"], swiftSettings: settings),
     ]
 )

@@ -134,6 +134,7 @@ class SudoApp extends HTMLElement {
         } else {
             this.#open();
         }
+        if (state.verifiedSince) this.help.note('verified', `Everything kept was read and compared with its name since ${fullText(state.verifiedSince)}.`);
         this.#showStatus();
         this.#showControls();
         this.#timeline.choose(this.camera);
@@ -155,7 +156,7 @@ class SudoApp extends HTMLElement {
             });
             this.$('doubt').firstElementChild.textContent = DOUBTS[verdict] ?? '';
             this.$('doubt').hidden = !(verdict in DOUBTS);
-            if (!(verdict in DOUBTS)) this.help.note(`This browser watches that nothing is taken out of the ledger: ${size} entries, since ${fullText(since * 1000)}.`);
+            if (!(verdict in DOUBTS)) this.help.note('ledger', `This browser watches that nothing is taken out of the ledger: ${size} entries, since ${fullText(since * 1000)}.`);
         } catch { /* the next look will tell */ }
     }
 

@@ -8,7 +8,7 @@ const HELP = [
 ];
 
 export class SudoHelp extends HTMLElement {
-    #dialog = document.createElement('dialog'); #note = document.createElement('p');
+    #dialog = document.createElement('dialog'); #notes = document.createElement('div');
 
     connectedCallback() {
         const list = document.createElement('dl');
@@ -24,12 +24,17 @@ export class SudoHelp extends HTMLElement {
         form.method = 'dialog';
         form.append(Object.assign(document.createElement('button'), {textContent: 'Close'}));
         this.#dialog.setAttribute('aria-label', 'Keys and hand');
-        this.#dialog.append(title, hand, list, this.#note, form);
+        this.#dialog.append(title, hand, list, this.#notes, form);
         this.#dialog.addEventListener('click', event => { if (event.target === this.#dialog) this.#dialog.close(); });
         this.append(this.#dialog);
     }
 
-    note(text) { this.#note.textContent = text; }
+    /** One paragraph a topic, the newest words. */
+    note(topic, text) {
+        const place = this.#notes.querySelector(`[data-topic=${topic}]`) ?? this.#notes.appendChild(document.createElement('p'));
+        place.dataset.topic = topic;
+        place.textContent = text;
+    }
     get isOpen() { return this.#dialog.open; }
     open() { this.#dialog.showModal(); }
 }

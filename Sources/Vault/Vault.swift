@@ -44,6 +44,7 @@ public final class Vault: Sendable {
     let beginLane = Lane.serial("vault.begin")
     let syncLane = Lane.serial("vault.sync")
     let retentionLane = Lane.serial("vault.retention")
+    let scrubLane = Lane.serial("vault.scrub")
     let recording = Mutex(Recording())
     let retention = Mutex(RetentionState())
     /// Nil when only reading, or closed.

@@ -68,31 +68,3 @@ struct ExportCommand: AsyncParsableCommand {
         }
     }
 }
-
-struct VerifyCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "verify", abstract: "Check every object, ledger entry and checkpoint; needs no key.")
-    @OptionGroup var configuration: ConfigurationOptions
-    @Flag(help: "Ask for the passphrase, open every chunk and compare what it says of itself.") var open = false
-    @OptionGroup var passphrase: PassphraseOptions
-    @OptionGroup var output: OutputOptions
-
-    func run() async throws {
-        try await reporting {
-            let line = ProgressLine()
-            let secret = open || passphrase.passphraseFD != nil ? try passphrase.read() : nil
-            let report = try await VaultCommands.verify(try configuration.read(), passphrase: secret) { progress in
-                line.show(
-                    "\(progress.objectsDone) of \(progress.objectsTotal) objects, \(megabytes(progress.bytesDone))")
-            }
-            line.end()
-            try output.print(report) {
-                let sum = "\(report.entries) entries, \(report.objects) objects, \(megabytes(report.bytes))"
-                return report.clean
-                    ? "Nothing found: \(sum)."
-                    : (report.findings + ["\(report.findings.count) finding(s): \(sum)."]).joined(separator: "\n")
-            }
-            if !report.clean { throw ExitCode(2) }
-        }
-    }
-}

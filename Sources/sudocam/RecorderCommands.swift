@@ -15,6 +15,7 @@ struct StatusCommand: AsyncParsableCommand {
                 }
                 return
                     (["SudoCam \(status.version), \(status.locked ? "locked" : "unlocked")"] + cameras
+                    + (status.verifiedSince.map { ["  everything kept was read and compared since \($0)"] } ?? [])
                     + status.alarms.map { "  ALARM: \($0)" }).joined(separator: "\n")
             }
             if !status.alarms.isEmpty || status.cameras.contains(where: { $0.state != "recording" }) {

@@ -40,6 +40,17 @@ import Testing
         #expect(configuration.cameras.map(\.name) == ["Hall", "test"])
     }
 
+    @Test func `a scrub has a period and a rate, or never comes`() throws {
+        func scrub(_ text: String) throws -> Configuration.Scrub {
+            try ConfigurationReader.parse("vault: v\nscrub: \(text)", folder: "/").get().scrub
+        }
+        #expect(try scrub("{ every: 1w, rate: 2MB }") == Configuration.Scrub(every: 604_800_000_000, rate: 2_000_000))
+        #expect(try scrub("{ every: never }").every == nil)
+        for wrong in ["30d", "{ every: 5 }", "{ every: 5m }", "{ rate: 1 }", "{ evry: 30d }"] {
+            #expect(throws: ConfigurationReader.Problems.self) { try scrub(wrong) }
+        }
+    }
+
     @Test(arguments: ["", "- a", "vault", "vault: [", "\u{0}", "cameras: {a: {source: 1}}", "vault: v\nvault: w"])
     func `what is no configuration is refused`(text: String) {
         guard case .failure = ConfigurationReader.parse(text, folder: "/") else {

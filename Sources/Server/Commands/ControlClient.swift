@@ -17,6 +17,8 @@ public enum ControlClient {
         public var version: String
         public var locked: Bool
         public var cameras: [Camera]
+        /// Everything kept was read and compared with its name since then; ISO 8601.
+        public var verifiedSince: String?
         public var alarms: [String]
     }
 
@@ -28,7 +30,7 @@ public enum ControlClient {
             version: state.version, locked: state.locked,
             cameras: state.cameras.map {
                 Status.Camera(id: $0.id.description, name: $0.name, state: $0.state.rawValue, reason: $0.reason)
-            }, alarms: state.alarms)
+            }, verifiedSince: state.verifiedSince.map(FileTime.iso), alarms: state.alarms)
     }
 
     public static func lock(vault: String) throws(ServerError) { _ = try ask(vault, Array("lock\n".utf8)) }

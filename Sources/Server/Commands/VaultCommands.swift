@@ -151,34 +151,4 @@ public enum VaultCommands {
             path: path, from: FileTime.iso(movie.range.start), to: FileTime.iso(movie.range.end),
             frames: movie.frameCount, bytes: movie.byteCount)
     }
-
-    // MARK: verify
-
-    public struct Verified: Codable, Sendable {
-        public var clean: Bool
-        public var entries: Int
-        public var objects: Int
-        public var bytes: Int
-        public var findings: [String]
-    }
-
-    /// Keyless; with a passphrase every chunk is opened as well and the inner identity compared.
-    public static func verify(
-        _ configuration: Configuration, passphrase: SecretBytes?,
-        progress: @escaping @Sendable (VerificationProgress) -> Void, time: any TimeSource = SystemTime()
-    ) async throws -> Verified {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        var options = VerificationOptions()
-        if let passphrase {
-            try await vault.unlock(passphrase: passphrase)
-            options.opensObjects = true
-            options.innerIdentity = { ClipReader.identity(inHead: $0) }
-        }
-        let report = try await vault.verify(options, progress: progress)
-        vault.lock()
-        await vault.close()
-        return Verified(
-            clean: report.isClean, entries: report.entries, objects: report.objects, bytes: report.bytes,
-            findings: report.findings.map(\.description))
-    }
 }

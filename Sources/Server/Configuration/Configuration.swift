@@ -43,6 +43,14 @@ public struct Configuration: Sendable, Equatable {
         public var keepFree = 1_000_000_000
     }
 
+    /// How often everything kept is read and compared with its name.
+    public struct Scrub: Sendable, Equatable {
+        /// µs; nil: never.
+        public var every: Int64? = 30 * 86_400_000_000
+        /// Bytes a second, unless `every` asks for more.
+        public var rate = 10_000_000
+    }
+
     /// Folder of the vault; relative to the file's folder.
     public var vault: String
     public var listen = Listen(host: "127.0.0.1", port: 8480)
@@ -57,6 +65,7 @@ public struct Configuration: Sendable, Equatable {
     /// Minutes without a request or a viewer until the vault is locked; 0: never.
     public var lockAfterMinutes = 30
     public var retention = Retention()
+    public var scrub = Scrub()
     public var cameras: [Camera] = []
 
     public init(vault: String) { self.vault = vault }

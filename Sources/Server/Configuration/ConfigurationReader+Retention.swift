@@ -63,6 +63,31 @@ extension ConfigurationReader {
         return rules
     }
 
+    mutating func scrub(_ node: Node) -> Configuration.Scrub {
+        var scrub = Configuration.Scrub()
+        guard let mapping = node.mapping else {
+            add(node, "`scrub` wants keys and values, as in `{ every: 30d }`")
+            return scrub
+        }
+        for (keyNode, value) in mapping {
+            switch keyNode.string ?? "" {
+            case "every":
+                if value.scalar?.string == "never" {
+                    scrub.every = nil
+                } else if let every = duration(value, "every") {
+                    if every < 3_600_000_000 { add(value, "`every` is at least an hour, or `never`") }
+                    scrub.every = every
+                }
+            case "rate":
+                scrub.rate = size(value, "rate") ?? scrub.rate
+                if scrub.rate < 100_000 { add(value, "`rate` is at least 100kB (a second)") }
+            case let other:
+                add(keyNode, "unknown key `\(other)` in `scrub`\(suggestion(other, ["every", "rate"]))")
+            }
+        }
+        return scrub
+    }
+
     /// `90d`, `12h`, `30m`; µs.
     private mutating func duration(_ node: Node, _ key: String) -> Int64? {
         let units: [Character: Int64] = ["m": 60, "h": 3600, "d": 86_400, "w": 604_800]

@@ -86,6 +86,7 @@ public struct ConfigurationReader {
             case "lock-after-minutes":
                 configuration.lockAfterMinutes = number(value, key, 0...100_000) ?? configuration.lockAfterMinutes
             case "retention": configuration.retention = retention(value)
+            case "scrub": configuration.scrub = scrub(value)
             case "cameras": configuration.cameras = cameras(value, folder)
             default: add(keyNode, "unknown key `\(key)`\(suggestion(key, Self.keys))")
             }
@@ -102,7 +103,7 @@ public struct ConfigurationReader {
 
     static let keys = [
         "vault", "listen", "tls", "host-names", "media-port", "media-addresses", "clip-seconds", "lock-after-minutes",
-        "retention", "cameras",
+        "retention", "scrub", "cameras",
     ]
 
     // MARK: Values

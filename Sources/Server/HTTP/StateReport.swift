@@ -26,5 +26,7 @@ struct StateReport: Codable, Sendable, Equatable {
     var loggedIn: Bool
     var now: WallTime
     var cameras: [Camera]
+    /// Everything kept was read and found to be what it was, or told as an alarm, since then.
+    var verifiedSince: WallTime?
     var alarms: [String]
 }

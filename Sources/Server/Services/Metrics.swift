@@ -69,6 +69,15 @@ extension RecorderServices {
         out.value("retention_unmet_bytes", [], retained.unmetBytes)
         out.family("clock_trusted", "gauge", "0 while nobody vouches for the wall clock.")
         out.value("clock_trusted", [], retained.isTimeTrusted ? 1 : 0)
+        if let scrub = self.scrub.current {
+            let age = max(0, time.wallNow() - scrub.verifiedSince) / 1_000_000
+            out.family("last_verified_age_seconds", "gauge", "Age of the oldest check of something kept (V34).")
+            out.value("last_verified_age_seconds", [], age)
+            out.family("verified_shards", "gauge", "Of the 256 folders, those that were ever checked.")
+            out.value("verified_shards", [], scrub.shards.count { $0 != nil })
+            out.family("verification_findings", "gauge", "Things kept that are not what they were.")
+            out.value("verification_findings", [], scrub.findings.values.reduce(0) { $0 + $1.count })
+        }
         out.family("damaged_frames_total", "counter", "Frames that came with parts missing; they are recorded.")
         for row in rows { out.value("damaged_frames_total", [("camera", row.id)], row.pipeline.damagedFrames) }
         let media = await media.counts()

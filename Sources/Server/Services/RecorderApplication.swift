@@ -72,11 +72,12 @@ public struct RecorderApplication: Sendable {
             }, logger: quiet)
         let control = ControlSocket(path: configuration.vault + "/control.sock", recorder: services, logger: logger)
         let retention = RetentionService(recorder: services, logger: logger)
+        let scrub = ScrubService(recorder: services, settings: configuration.scrub, logger: logger)
         let watch = IdleLock(recorder: services, changes: changes, logger: logger)
         // Stopped in reverse order: the page first, the recorder last.
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: ([recording, media, retention, control, watch, page] as [any Service]).map { service in
+                services: ([recording, media, retention, scrub, control, watch, page] as [any Service]).map { service in
                     .init(
                         service: service, successTerminationBehavior: .gracefullyShutdownGroup,
                         failureTerminationBehavior: .gracefullyShutdownGroup)

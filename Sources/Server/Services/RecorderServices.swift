@@ -20,6 +20,7 @@ final class RecorderServices: Sendable {
     /// What the owner must hear of, by what it is about; newer words replace older ones.
     private let alarms = Mutex<[(topic: String, text: String)]>([])
     let retention = RetentionStatus()
+    let scrub = ScrubStatus()
     static let heartbeat = Duration.seconds(15)
 
     init(
@@ -49,7 +50,9 @@ final class RecorderServices: Sendable {
     }
 
     /// - Parameter topic: what `clear` takes back; the text itself where nothing does.
-    func raise(alarm: String, topic: String? = nil) {
+    /// - Returns: whether it says something new.
+    @discardableResult
+    func raise(alarm: String, topic: String? = nil) -> Bool {
         let topic = topic ?? alarm
         let isNew = alarms.withLock { alarms in
             if let place = alarms.firstIndex(where: { $0.topic == topic }) {
@@ -61,6 +64,7 @@ final class RecorderServices: Sendable {
             return true
         }
         if isNew { changes.changed() }
+        return isNew
     }
 
     func clear(topic: String) {
@@ -88,6 +92,7 @@ final class RecorderServices: Sendable {
         return StateReport(
             version: Version.current, vault: vault.id, locked: !vault.isUnlocked,
             loggedIn: loggedIn && vault.isUnlocked, now: time.wallNow(), cameras: cameras,
+            verifiedSince: scrub.current?.verifiedSince,
             alarms: alarms.withLock { $0.map(\.text) })
     }
 

@@ -120,6 +120,22 @@ extension Index {
         }
     }
 
+    /// Clips whose objects lie in one of the 256 folders.
+    func clips(shard: Int, _ vault: VaultID) throws(VaultError) -> [ClipRecord] {
+        let first = UInt8(clamping: shard)
+        return try Self.wrapping {
+            try database.read { db in
+                try Self.records(
+                    try db.cachedStatement(
+                        sql: "\(Self.clips) WHERE substr(object, 1, 8) BETWEEN ? AND ? ORDER BY substr(object, 1, 8)"),
+                    [
+                        Data([first] + [UInt8](repeating: 0, count: 7)),
+                        Data([first] + [UInt8](repeating: 255, count: 7)),
+                    ], vault)
+            }
+        }
+    }
+
     func gaps(_ camera: CameraID, overlapping range: TimeRange) async throws(VaultError) -> [GapRecord] {
         try await reading { db in
             try Row.fetchAll(

@@ -19,6 +19,7 @@ struct Layout: Sendable {
     var quarantine: String { root + "/quarantine" }
     var index: String { root + "/index.sqlite" }
     var ballast: String { root + "/ballast" }
+    var scrub: String { root + "/scrub.json" }
 
     func epoch(_ id: EpochID) -> String { epochs + "/\(id).age" }
     func shard(_ name: String) -> String { objects + "/" + name }

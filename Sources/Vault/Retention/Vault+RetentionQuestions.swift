@@ -70,6 +70,11 @@ public struct RetentionReceipt: Sendable {
 }
 
 extension Vault {
+    /// Of every sealed object. Errors: the index's.
+    public func storedBytes() async throws(VaultError) -> Int {
+        try await reads.run { [self] () throws(VaultError) in try index.usage().reduce(0) { $0 + $1.bytes } }
+    }
+
     /// Bytes a day, measured over the last week or what there is of it.
     private func rate(_ usage: CameraUsage, _ now: WallTime) throws(VaultError) -> Int {
         guard let span = usage.span else { return 0 }

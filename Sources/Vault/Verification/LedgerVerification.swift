@@ -1,30 +1,34 @@
 import Core
 
-/// What the ledger lists after its last entry; built while its files are checked against the signed checkpoint.
+/// What the ledger lists; built while its files are checked against the signed checkpoint. Of objects it keeps a history on disk,
+/// so that memory does not grow with the vault.
 struct LedgerVerification {
     let ledger: LedgerReader
     let file: VaultFile
     var report = VerificationReport()
 
-    /// Objects that ought to be there, by digest, and what became of the others.
-    var clips: [ObjectID: ClipRecord] = [:]
-    var deleted: Set<ObjectID> = []
+    private(set) var objects: ObjectHistory
     var epochs: [EpochID: EpochRecord] = [:]
-    var shredded: Set<EpochID> = []
+    /// Where the entry stands that says so.
+    private(set) var shredded: [EpochID: Int] = [:]
+    /// Objects that ought to be there, and their bytes, as far as single entries tell.
+    private(set) var expectedObjects = 0
+    private(set) var expectedBytes = 0
     private var lastVaultFile: ObjectID?
-    private var policies: [ObjectID: RetentionPolicy] = [:]
-    private var holds: [HoldID: HoldRecord] = [:]
+    private var policies: [ObjectID: (policy: RetentionPolicy, position: Int)] = [:]
+    private var holds: [(hold: HoldRecord, positions: Range<Int>)] = []
     private var sequences: [CameraID: Sequences] = [:]
 
     init(_ ledger: LedgerReader, _ file: VaultFile) {
         self.ledger = ledger
         self.file = file
+        objects = ObjectHistory(vault: file.id)
     }
 
     private mutating func add(
         _ kind: VerificationFinding.Kind, _ subject: VerificationFinding.Subject, _ detail: String
     ) {
-        report.findings.append(VerificationFinding(kind, subject, detail))
+        report.add([VerificationFinding(kind, subject, detail)])
     }
 
     /// - Parameter vaultFile: the bytes of `vault.json`.
@@ -46,7 +50,7 @@ struct LedgerVerification {
             for (offset, leaf) in leaves.enumerated() {
                 for tile in tree.append(leaf: leaf) { check(tile, &suspects, &tileFindings) }
                 if tree.count == checkpoint?.count { signedRoot = tree.root }
-                take(bundle.entries[offset], at: first + offset)
+                try take(bundle.entries[offset], at: first + offset)
             }
             if leaves.count < MerkleTree.tileWidth { break }
             index += 1
@@ -119,16 +123,17 @@ struct LedgerVerification {
         report.unsignedEntries = max(0, tree.count - checkpoint.count)
     }
 
-    private mutating func take(_ bytes: [UInt8], at position: Int) {
+    private mutating func take(_ bytes: [UInt8], at position: Int) throws(VaultError) {
         guard let entry = try? LedgerEntry(parsing: bytes) else {
             return add(.damaged, .entries(position..<position + 1), "is no ledger entry")
         }
         let subject = VerificationFinding.Subject.entries(position..<position + 1)
         switch entry.body {
         case .clip(let clip):
-            if clips[clip.object] != nil { add(.outOfOrder, subject, "lists object \(clip.object) again") }
-            clips[clip.object] = clip
-            deleted.remove(clip.object)
+            expectedObjects += 1
+            expectedBytes += clip.byteCount
+            try objects.append(clip, at: position)
+            if clip.identity.vault != file.id { add(.forged, subject, "is of vault \(clip.identity.vault)") }
             let isNew = sequences[clip.camera, default: Sequences()].insert(clip.identity.sequence)
             if !isNew {
                 add(.outOfOrder, subject, "sequence \(clip.identity.sequence) of camera \(clip.camera) comes twice")
@@ -145,17 +150,23 @@ struct LedgerVerification {
             }
         case .epoch(let epoch): epochs[epoch.epoch] = epoch
         case .delete(let deletion):
-            check(deletion, at: entry.at, subject)
-            clips[deletion.object] = nil
-            deleted.insert(deletion.object)
+            expectedObjects -= 1
+            expectedBytes -= deletion.byteCount
+            try objects.append(deletion, at: entry.at, position: position)
         case .policy(let digest, let text):
-            policies[digest] = RetentionPolicy(text: text)
+            if policies[digest] == nil, let policy = RetentionPolicy(text: text) {
+                policies[digest] = (policy, position)
+            }
             if ObjectID(digest: Digest.sha256(Array(text.utf8))) != digest {
                 add(.forged, subject, "is a policy under another one's name")
             }
-        case .hold(let hold): holds[hold.hold] = hold
-        case .release(let hold): holds[hold] = nil
-        case .shred(let epoch, _): shredded.insert(epoch)
+        case .hold(let hold): holds.append((hold, position..<Int.max))
+        case .release(let hold):
+            for index in holds.indices where holds[index].hold.hold == hold && holds[index].positions.contains(position)
+            {
+                holds[index].positions = holds[index].positions.lowerBound..<position
+            }
+        case .shred(let epoch, _): if shredded[epoch] == nil { shredded[epoch] = position }
         case .open(_, let vaultFile, _): lastVaultFile = vaultFile
         case .gap, .camera, .clock, .other: break
         }
@@ -163,33 +174,69 @@ struct LedgerVerification {
 }
 
 extension LedgerVerification {
+    /// What ought to lie in one of the folders of `objects/`, and what ought not to any more.
+    struct Shard {
+        var clips: [ClipRecord] = []
+        var deleted: Set<ObjectID> = []
+        /// Clips entered at or behind a position that the caller gave.
+        var recent: Set<ObjectID> = []
+        var findings: [VerificationFinding] = []
+    }
+
+    /// Goes through a shard's history once more. Safe from several threads.
+    func shard(_ number: Int, recentFrom recent: Int = 0) throws(VaultError) -> Shard {
+        var shard = Shard()
+        var clips: [ObjectID: ClipRecord] = [:]
+        try objects.events(shard: number) { position, event in
+            let subject = VerificationFinding.Subject.entries(position..<position + 1)
+            switch event {
+            case .clip(let clip):
+                if clips.updateValue(clip, forKey: clip.object) != nil {
+                    shard.findings.append(
+                        VerificationFinding(.outOfOrder, subject, "lists object \(clip.object) again"))
+                }
+                shard.deleted.remove(clip.object)
+                if position >= recent { shard.recent.insert(clip.object) }
+            case .deletion(let deletion, let time):
+                let clip = clips.removeValue(forKey: deletion.object)
+                shard.deleted.insert(deletion.object)
+                for (kind, detail) in doubts(about: deletion, of: clip, at: time, position) {
+                    shard.findings.append(VerificationFinding(kind, subject, detail))
+                }
+            }
+        }
+        shard.clips = clips.values.sorted { $0.object < $1.object }
+        return shard
+    }
+
     /// Whether the policy in force allowed it, as far as the ledger alone can tell.
-    private mutating func check(
-        _ deletion: DeletionRecord, at time: WallTime, _ subject: VerificationFinding.Subject
-    ) {
-        guard let clip = clips[deletion.object] else {
-            return add(.outOfOrder, subject, "removes object \(deletion.object), which is not there")
-        }
+    private func doubts(
+        about deletion: DeletionRecord, of clip: ClipRecord?, at time: WallTime, _ position: Int
+    ) -> [(VerificationFinding.Kind, String)] {
+        guard let clip else { return [(.outOfOrder, "removes object \(deletion.object), which is not there")] }
+        var doubts: [(VerificationFinding.Kind, String)] = []
         if clip.camera != deletion.camera || clip.range != deletion.range || clip.byteCount != deletion.byteCount {
-            add(.forged, subject, "describes object \(deletion.object) otherwise than the entry that added it")
+            doubts.append((.forged, "describes object \(deletion.object) otherwise than the entry that added it"))
         }
-        if let hold = holds.values.first(where: { $0.covers(clip) }) {
-            add(.deletedEarly, subject, "removes object \(deletion.object), which hold \(hold.hold) keeps")
+        if let held = holds.first(where: { $0.positions.contains(position) && $0.hold.covers(clip) }) {
+            doubts.append((.deletedEarly, "removes object \(deletion.object), which hold \(held.hold.hold) keeps"))
         }
         if deletion.cause == .shredded {
-            if !shredded.contains(clip.identity.epoch) {
-                add(.deletedEarly, subject, "says that object \(deletion.object) was shredded, but its epoch was not")
+            if shredded[clip.identity.epoch].map({ $0 < position }) != true {
+                doubts.append(
+                    (.deletedEarly, "says that object \(deletion.object) was shredded, but its epoch was not"))
             }
-            return
+            return doubts
         }
-        guard let policy = policies[deletion.policy] else {
-            return add(.deletedEarly, subject, "names a policy that no entry before it describes")
+        guard let policy = policies[deletion.policy], policy.position < position else {
+            return doubts + [(.deletedEarly, "names a policy that no entry before it describes")]
         }
-        guard case .age(let number) = deletion.cause else { return }
-        let rule = policy.rule(for: clip)
+        guard case .age(let number) = deletion.cause else { return doubts }
+        let rule = policy.policy.rule(for: clip)
         guard let rule, rule.number == number, let keep = rule.rule.keep, clip.end <= time - keep else {
-            return add(.deletedEarly, subject, "its policy keeps object \(deletion.object) longer")
+            return doubts + [(.deletedEarly, "its policy keeps object \(deletion.object) longer")]
         }
+        return doubts
     }
 }
 

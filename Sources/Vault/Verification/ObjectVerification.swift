@@ -6,8 +6,6 @@ struct ObjectVerification: Sendable {
     let layout: Layout
     let files: any FileSystem
     let options: VerificationOptions
-    let clips: [ObjectID: ClipRecord]
-    let deleted: Set<ObjectID>
     /// Opens with the key; nil without.
     let open: (@Sendable (ClipRecord) throws(VaultError) -> ObjectReader)?
 
@@ -21,9 +19,16 @@ struct ObjectVerification: Sendable {
     }
 
     /// One shard folder: what lies in it and what should.
-    func shard(_ name: String, _ expected: [ClipRecord], progress: (Int) -> Void) throws(VaultError) -> Outcome {
-        var outcome = Outcome()
+    /// - Parameters:
+    ///   - isRead: whether a clip's bytes are read; those that are not are looked for only.
+    ///   - progress: after each clip; false ends the work.
+    func shard(
+        _ name: String, _ expected: LedgerVerification.Shard, isRead: (ClipRecord) -> Bool,
+        progress: (ClipRecord) -> Bool
+    ) throws(VaultError) -> Outcome {
+        var outcome = Outcome(findings: expected.findings)
         var found: Set<ObjectID> = []
+        let known = Set(expected.clips.map(\.object))
         let folder = layout.shard(name)
         let names = try files.attributes(folder) == nil ? [] : try files.list(folder)
         for file in names.sorted() {
@@ -33,32 +38,34 @@ struct ObjectVerification: Sendable {
                 continue
             }
             found.insert(object)
-            if clips[object] == nil {
-                let isDeleted = deleted.contains(object)
+            if !known.contains(object) {
+                let isDeleted = expected.deleted.contains(object)
                 outcome.findings.append(
                     VerificationFinding(
                         isDeleted ? .notDeleted : .extra, .object(object),
                         isDeleted ? "the ledger says it was removed" : "the ledger does not list it"))
             }
         }
-        for clip in expected {
+        for clip in expected.clips {
             guard found.contains(clip.object) else {
                 outcome.findings.append(VerificationFinding(.missing, .object(clip.object), "the ledger lists it"))
                 continue
             }
             outcome.objects += 1
-            do throws(VaultError) {
-                outcome.bytes += try check(clip, &outcome.findings)
-            } catch {
-                outcome.findings.append(VerificationFinding(.damaged, .object(clip.object), error.reason))
+            if isRead(clip) {
+                do throws(VaultError) {
+                    outcome.bytes += try check(clip, &outcome.findings)
+                } catch {
+                    outcome.findings.append(VerificationFinding(.damaged, .object(clip.object), error.reason))
+                }
             }
-            progress(clip.byteCount)
+            guard progress(clip) else { throw VaultError(.closed, "The verification was cancelled.") }
         }
         return outcome
     }
 
     /// Bytes read.
-    private func check(_ clip: ClipRecord, _ findings: inout [VerificationFinding]) throws(VaultError) -> Int {
+    func check(_ clip: ClipRecord, _ findings: inout [VerificationFinding]) throws(VaultError) -> Int {
         let file = try files.open(layout.object(clip.object), .read)
         let subject = VerificationFinding.Subject.object(clip.object)
         let count = try file.count()

@@ -2,33 +2,33 @@ import Core
 import Synchronization
 
 extension Vault {
-    /// Checks everything on disk against the ledger, and the ledger against its signature. Writes nothing.
+    /// Checks everything on disk against the ledger, and the ledger against its signature. Writes nothing; memory does not grow
+    /// with the vault.
     ///
     /// Needs no key unless `opensObjects` is asked for. Errors: `.locked`, `.io`; what is wrong with the vault is in the
     /// report. Stops soon after the task is cancelled, with `.closed`.
+    /// - Parameters:
+    ///   - progress: after each object, from two threads.
+    ///   - checked: after each of the 256 folders that was clean, so that a later run need not read it again.
     public func verify(
         _ options: VerificationOptions = VerificationOptions(),
-        progress: @escaping @Sendable (VerificationProgress) -> Void = { _ in }
+        progress: @escaping @Sendable (VerificationProgress) -> Void = { _ in },
+        checked: @escaping @Sendable (VerifiedShard) -> Void = { _ in }
     ) async throws(VaultError) -> VerificationReport {
         if options.opensObjects, !isUnlocked { throw Keyring.locked }
-        let listed = try await reads.run { [self] () throws(VaultError) in
-            var verification = LedgerVerification(ledger, file)
-            try verification.run(vaultFile: try files.contents(layout.vaultFile))
-            try verifyEpochs(&verification)
-            return verification
-        }
-        let shredded = listed.shredded
+        let listed = try await verifyLedger()
         let open: @Sendable (ClipRecord) throws(VaultError) -> ObjectReader = { [self] (clip) throws(VaultError) in
-            if shredded.contains(clip.identity.epoch) { throw VaultError(.notFound, "Its epoch was shredded.") }
+            if listed.shredded[clip.identity.epoch] != nil {
+                throw VaultError(.notFound, "Its epoch was shredded.")
+            }
             return try openBlocking(clip)
         }
         let objects = ObjectVerification(
-            layout: layout, files: files, options: options, clips: listed.clips, deleted: listed.deleted,
-            open: options.opensObjects ? open : nil)
+            layout: layout, files: files, options: options, open: options.opensObjects ? open : nil)
         var report = listed.report
-        let outcomes = try await check(objects, listed, progress)
+        let outcomes = try await check(objects, listed, options.done, progress, checked)
         for outcome in outcomes {
-            report.findings += outcome.findings
+            report.add(outcome.findings)
             report.objects += outcome.objects
             report.bytes += outcome.bytes
         }
@@ -36,22 +36,40 @@ extension Vault {
         return report
     }
 
+    /// The ledger against its signature, and the epochs against the ledger.
+    func verifyLedger() async throws(VaultError) -> LedgerVerification {
+        try await reads.run { [self] () throws(VaultError) in
+            var verification = LedgerVerification(ledger, file)
+            try verification.run(vaultFile: try files.contents(layout.vaultFile))
+            try verifyEpochs(&verification)
+            return verification
+        }
+    }
+
     /// Shards are dealt out to two threads, the target machine's usual spare.
     private func check(
-        _ objects: ObjectVerification, _ listed: LedgerVerification,
-        _ progress: @escaping @Sendable (VerificationProgress) -> Void
+        _ objects: ObjectVerification, _ listed: LedgerVerification, _ done: [VerifiedShard],
+        _ progress: @escaping @Sendable (VerificationProgress) -> Void,
+        _ checked: @escaping @Sendable (VerifiedShard) -> Void
     ) async throws(VaultError) -> [ObjectVerification.Outcome] {
-        let total = listed.clips.count
-        let expected = Dictionary(grouping: listed.clips.values) { $0.object.digest.first ?? 0 }
-        let state = Shared(total: total)
+        let done = Dictionary(done.map { ($0.shard, $0.entries) }) { a, _ in a }
+        let state = Shared(objects: listed.expectedObjects, bytes: listed.expectedBytes)
         let work: @Sendable () throws(VaultError) -> [ObjectVerification.Outcome] = { () throws(VaultError) in
             var outcomes: [ObjectVerification.Outcome] = []
             while !state.isCancelled.load(ordering: .relaxed) {
-                let shard = state.next.add(1, ordering: .relaxed).oldValue
-                guard shard < 256 else { break }
-                let clips = (expected[UInt8(shard)] ?? []).sorted { $0.object < $1.object }
-                outcomes.append(
-                    try objects.shard(Layout.shards[shard], clips) { bytes in progress(state.count(bytes)) })
+                let number = state.next.add(1, ordering: .relaxed).oldValue
+                guard number < Layout.shards.count else { break }
+                let known = done[number]
+                let shard = try listed.shard(number, recentFrom: known ?? 0)
+                let isRead = { (clip: ClipRecord) in known == nil || shard.recent.contains(clip.object) }
+                let outcome = try objects.shard(Layout.shards[number], shard, isRead: isRead) { clip in
+                    progress(state.count(clip.byteCount, isRead: isRead(clip)))
+                    return !state.isCancelled.load(ordering: .relaxed)
+                }
+                if outcome.findings.isEmpty {
+                    checked(VerifiedShard(shard: number, entries: listed.report.entries))
+                }
+                outcomes.append(outcome)
             }
             return outcomes
         }
@@ -78,7 +96,7 @@ extension Vault {
 
     private func verifyEpochs(_ verification: inout LedgerVerification) throws(VaultError) {
         func add(_ kind: VerificationFinding.Kind, _ epoch: EpochID, _ detail: String) {
-            verification.report.findings.append(VerificationFinding(kind, .epoch(epoch), detail))
+            verification.report.add([VerificationFinding(kind, .epoch(epoch), detail)])
         }
         var found: Set<EpochID> = []
         for name in try files.list(layout.epochs) {
@@ -92,19 +110,19 @@ extension Vault {
                 add(.extra, epoch, "the ledger does not list it")
                 continue
             }
-            if verification.shredded.contains(epoch) { add(.notDeleted, epoch, "the ledger says it was shredded") }
+            if verification.shredded[epoch] != nil { add(.notDeleted, epoch, "the ledger says it was shredded") }
             if Digest.sha256(try files.contents(layout.epoch(epoch))) != record.file.digest {
                 add(.damaged, epoch, "its bytes differ from what the ledger recorded")
             }
         }
-        for epoch in verification.epochs.keys where !found.contains(epoch) && !verification.shredded.contains(epoch) {
+        for epoch in verification.epochs.keys where !found.contains(epoch) && verification.shredded[epoch] == nil {
             add(.missing, epoch, "without it the camera's day cannot be read")
         }
     }
 
     /// While somebody records, an object may have come between reading the ledger and reading its folder. A commit renames
     /// the object first and enters it then, so what is extra and that young gets a moment to be entered.
-    private func withoutNews(_ findings: [VerificationFinding]) async throws(VaultError) -> [VerificationFinding] {
+    func withoutNews(_ findings: [VerificationFinding]) async throws(VaultError) -> [VerificationFinding] {
         var kept = findings
         for _ in 0..<Self.commitPatience {
             let before = kept
@@ -152,12 +170,15 @@ private final class Shared: Sendable {
     let isCancelled = Atomic(false)
     private let done: Mutex<VerificationProgress>
 
-    init(total: Int) { done = Mutex(VerificationProgress(objectsDone: 0, objectsTotal: total, bytesDone: 0)) }
+    init(objects: Int, bytes: Int) {
+        done = Mutex(VerificationProgress(objectsTotal: max(0, objects), bytesTotal: max(0, bytes)))
+    }
 
-    func count(_ bytes: Int) -> VerificationProgress {
+    func count(_ bytes: Int, isRead: Bool) -> VerificationProgress {
         done.withLock { done in
             done.objectsDone += 1
             done.bytesDone += bytes
+            if isRead { done.bytesRead += bytes }
             return done
         }
     }

@@ -69,6 +69,8 @@ public struct VerificationOptions: Sendable {
     public var opensObjects = false
     /// Finds the identity inside a clip, given the beginning of its plaintext; nil when there is none.
     public var innerIdentity: (@Sendable ([UInt8]) -> ClipIdentity?)?
+    /// What an earlier run that was interrupted found clean: only what was entered since is read there.
+    public var done: [VerifiedShard] = []
 
     public init(
         readsObjects: Bool = true, opensObjects: Bool = false,
@@ -80,10 +82,26 @@ public struct VerificationOptions: Sendable {
     }
 }
 
+/// One of the 256 folders of `objects/`, found clean.
+public struct VerifiedShard: Sendable, Hashable, Codable {
+    public var shard: Int
+    /// Entries that the ledger had when it was checked.
+    public var entries: Int
+
+    public init(shard: Int, entries: Int) {
+        self.shard = shard
+        self.entries = entries
+    }
+}
+
 public struct VerificationProgress: Sendable, Hashable {
-    public var objectsDone: Int
+    public var objectsDone = 0
     public var objectsTotal: Int
-    public var bytesDone: Int
+    /// Of sealed objects, those included that an earlier run read.
+    public var bytesDone = 0
+    public var bytesTotal: Int
+    /// In this run.
+    public var bytesRead = 0
 }
 
 public struct VerificationReport: Sendable {
@@ -97,5 +115,15 @@ public struct VerificationReport: Sendable {
     /// Entries behind the signed checkpoint: a crash came between them, or a writer is at work.
     public var unsignedEntries = 0
 
+    /// Findings beyond the first `findingLimit`.
+    public var omittedFindings = 0
+    public static let findingLimit = 10_000
+
     public var isClean: Bool { findings.isEmpty }
+
+    mutating func add(_ new: [VerificationFinding]) {
+        let room = max(0, Self.findingLimit - findings.count)
+        findings += new.prefix(room)
+        omittedFindings += max(0, new.count - room)
+    }
 }
