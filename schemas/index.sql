@@ -56,6 +56,7 @@ CREATE TABLE clip (
 -- Eight bytes tell objects apart well enough to look at one row: `substr(object, 1, 8) = … AND object = …`.
 CREATE INDEX clip_by_object ON clip (substr(object, 1, 8));
 CREATE INDEX clip_by_time ON clip (camera, start, "end") WHERE implausible = 0;
+CREATE INDEX clip_of_kind ON clip (camera, start) WHERE kind > 0;
 CREATE INDEX clip_doubtful ON clip (camera, start) WHERE doubtful = 1;
 
 CREATE TABLE gap (

@@ -36,6 +36,8 @@ public struct Configuration: Sendable, Equatable {
             /// µs.
             public var keep: Int64?
             public var minimum: Int64 = 0
+            public var preRoll: Int64 = 0
+            public var postRoll: Int64 = 0
         }
         public var rules: [Rule] = []
         public var eachCamera: Int?

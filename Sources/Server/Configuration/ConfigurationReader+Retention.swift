@@ -50,17 +50,28 @@ extension ConfigurationReader {
                     }
                 case "keep": rule.keep = duration(value, "keep")
                 case "minimum": rule.minimum = duration(value, "minimum") ?? 0
+                case "pre-roll": rule.preRoll = roll(value, "pre-roll")
+                case "post-roll": rule.postRoll = roll(value, "post-roll")
                 case let other:
-                    let known = ["cameras", "classes", "keep", "minimum"]
+                    let known = ["cameras", "classes", "keep", "minimum", "pre-roll", "post-roll"]
                     add(keyNode, "unknown key `\(other)` in a rule\(suggestion(other, known))")
                 }
             }
             if let keep = rule.keep, rule.minimum > keep {
                 add(node, "this rule's `minimum` is longer than its `keep`")
             }
+            if rule.preRoll > 0 || rule.postRoll > 0, rule.classes?.contains(.continuous) ?? true {
+                add(node, "`pre-roll` and `post-roll` want `classes` without `continuous`: what they lie around")
+            }
             rules.append(rule)
         }
         return rules
+    }
+
+    private mutating func roll(_ node: Node, _ key: String) -> Int64 {
+        guard let roll = duration(node, key) else { return 0 }
+        if roll > RetentionPolicy.Rule.longestRoll { add(node, "`\(key)` is at most 1h") }
+        return roll
     }
 
     mutating func scrub(_ node: Node) -> Configuration.Scrub {
@@ -88,9 +99,9 @@ extension ConfigurationReader {
         return scrub
     }
 
-    /// `90d`, `12h`, `30m`; µs.
+    /// `90d`, `12h`, `30m`, `10s`; µs.
     private mutating func duration(_ node: Node, _ key: String) -> Int64? {
-        let units: [Character: Int64] = ["m": 60, "h": 3600, "d": 86_400, "w": 604_800]
+        let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
         guard let text = node.scalar?.string, let unit = text.last.flatMap({ units[$0] }),
             let amount = Int64(text.dropLast()), (0...1_000_000).contains(amount)
         else {
@@ -125,7 +136,7 @@ extension Configuration {
         policy.rules = retention.rules.map { rule in
             RetentionPolicy.Rule(
                 cameras: rule.cameras.map { Set($0.map(id)) }, classes: rule.classes.map { Set($0) },
-                keep: rule.keep, minimum: rule.minimum)
+                keep: rule.keep, minimum: rule.minimum, preRoll: rule.preRoll, postRoll: rule.postRoll)
         }
         for camera in cameras { if let bytes = camera.bytes { policy.cameraBytes[id(camera.key)] = bytes } }
         policy.eachCameraBytes = retention.eachCamera

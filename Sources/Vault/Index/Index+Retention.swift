@@ -45,6 +45,29 @@ struct IndexCatalog: RetentionCatalog {
             }
         }
     }
+
+    func events(
+        _ camera: CameraID, _ classes: Set<RetentionClass>, overlapping range: TimeRange
+    ) throws(VaultError) -> [ObjectID] {
+        let kinds = classes.map(Index.code).filter { $0 > 0 }.sorted().map(String.init).joined(separator: ",")
+        return try Index.wrapping {
+            try index.database.read { db in
+                let statement = try db.cachedStatement(
+                    sql: """
+                        SELECT object FROM clip WHERE \(Index.ofCamera) AND kind > 0 AND kind IN (\(kinds)) AND implausible = 0
+                        AND start < ?2 AND start > ?3 AND "end" > ?4
+                        """)
+                return try Data.fetchAll(
+                    statement,
+                    arguments: [
+                        camera.blob, range.end.microseconds,
+                        range.start.microseconds.subtractingSaturating(Index.plausibleDuration + 1),
+                        range.start.microseconds,
+                    ]
+                ).compactMap { ObjectID(digest: Array($0)) }
+            }
+        }
+    }
 }
 
 /// What a camera has, for plans and forecasts.

@@ -10,6 +10,10 @@ protocol RetentionCatalog {
     func clips(
         _ camera: CameraID, doubtful: Bool, after cursor: RetentionCursor?, limit: Int
     ) throws(VaultError) -> [ClipRecord]
+    /// A camera's clips of these classes that share time with `range`; `continuous` is never one.
+    func events(
+        _ camera: CameraID, _ classes: Set<RetentionClass>, overlapping range: TimeRange
+    ) throws(VaultError) -> [ObjectID]
 }
 
 /// A place in a camera's clips.
@@ -65,8 +69,15 @@ struct RetentionPass {
             return true
         }
 
+        /// What went in this pass reaches nobody any more: so one pass does what several small ones do.
+        func rule(_ clip: ClipRecord) throws(VaultError) -> (number: Int, rule: RetentionPolicy.Rule)? {
+            try policy.rule(for: clip) { (classes, range) throws(VaultError) in
+                try catalog.events(clip.camera, classes, overlapping: range).contains { !gone.contains($0) }
+            }
+        }
+
         if isTimeTrusted {
-            try removeAged(catalog, cameras, remove)
+            try removeAged(catalog, cameras, rule, remove)
             guard !outcome.isUnfinished else { return outcome }
             for camera in cameras {
                 guard let budget = policy.budget(camera) else { continue }
@@ -74,7 +85,7 @@ struct RetentionPass {
                 // What lies in time nobody vouches for goes first, so it counts only as far as it is still there.
                 let excess = bytes.trusted + bytes.doubtful - (freed[camera] ?? 0) - budget
                 let left = try removeOldest(
-                    catalog, [camera], excess: excess, cause: .cameraBudget, respectsMinimum: true, gone, remove)
+                    catalog, [camera], excess: excess, cause: .cameraBudget, respectsMinimum: true, gone, rule, remove)
                 if left > 0 {
                     outcome.unmet.append(RetentionShortfall(cause: .cameraBudget, camera: camera, bytes: left))
                 }
@@ -87,14 +98,14 @@ struct RetentionPass {
                     excess += bytes.trusted + bytes.doubtful - (freed[camera] ?? 0)
                 }
                 let left = try removeOldest(
-                    catalog, cameras, excess: excess, cause: .vaultBudget, respectsMinimum: true, gone, remove)
+                    catalog, cameras, excess: excess, cause: .vaultBudget, respectsMinimum: true, gone, rule, remove)
                 if left > 0 { outcome.unmet.append(RetentionShortfall(cause: .vaultBudget, camera: nil, bytes: left)) }
                 guard !outcome.isUnfinished else { return outcome }
             }
         }
         let lacking = needed - freed.values.reduce(0, +)
         let left = try removeOldest(
-            catalog, cameras, excess: lacking, cause: .diskFull, respectsMinimum: false, gone, remove)
+            catalog, cameras, excess: lacking, cause: .diskFull, respectsMinimum: false, gone, rule, remove)
         if left > 0, !outcome.isUnfinished {
             outcome.unmet.append(RetentionShortfall(cause: .diskFull, camera: nil, bytes: left))
         }
@@ -106,15 +117,18 @@ struct RetentionPass {
         holds.contains { $0.covers(clip) } || leases.contains { $0.covers(clip, at: now) }
     }
 
+    private typealias Governing = (ClipRecord) throws(VaultError) -> (number: Int, rule: RetentionPolicy.Rule)?
+
     private func removeAged(
-        _ catalog: some RetentionCatalog, _ cameras: [CameraID], _ remove: (ClipRecord, RetentionCause) -> Bool
+        _ catalog: some RetentionCatalog, _ cameras: [CameraID], _ governing: Governing,
+        _ remove: (ClipRecord, RetentionCause) -> Bool
     ) throws(VaultError) {
         guard let shortest = policy.rules.compactMap(\.keep).min() else { return }
         let youngest = now - shortest
         for clip in try Merged(catalog, cameras, doubtful: false) {
             let clip = try clip.get()
             guard clip.start < youngest else { return }
-            guard let (number, rule) = policy.rule(for: clip), let keep = rule.keep, clip.end <= now - keep,
+            guard let (number, rule) = try governing(clip), let keep = rule.keep, clip.end <= now - keep,
                 !isProtected(clip)
             else { continue }
             guard remove(clip, .age(rule: number)) else { return }
@@ -124,7 +138,8 @@ struct RetentionPass {
     /// Bytes that nothing could give.
     private func removeOldest(
         _ catalog: some RetentionCatalog, _ cameras: [CameraID], excess: Int, cause: RetentionCause,
-        respectsMinimum: Bool, _ gone: Set<ObjectID>, _ remove: (ClipRecord, RetentionCause) -> Bool
+        respectsMinimum: Bool, _ gone: Set<ObjectID>, _ governing: Governing,
+        _ remove: (ClipRecord, RetentionCause) -> Bool
     ) throws(VaultError) -> Int {
         var excess = excess
         for doubtful in [true, false] where excess > 0 {
@@ -132,7 +147,7 @@ struct RetentionPass {
                 guard excess > 0 else { break }
                 let clip = try clip.get()
                 if gone.contains(clip.object) || isProtected(clip) { continue }
-                if respectsMinimum, !doubtful, let (_, rule) = policy.rule(for: clip), clip.end > now - rule.minimum {
+                if respectsMinimum, !doubtful, let (_, rule) = try governing(clip), clip.end > now - rule.minimum {
                     continue
                 }
                 guard remove(clip, cause) else { return 0 }

@@ -6,7 +6,8 @@ public import Core
 ///
 /// 1. a hold, or a reader's lease: kept, whatever else says;
 /// 2. a time nobody vouches for (`docs/guide/retention.md`): kept, goes first when space is needed;
-/// 3. the first rule that names the clip's camera and class: older than `keep`, it goes;
+/// 3. the first rule that names the clip's camera and class, or whose roll reaches it from a clip of its classes: older than
+///    `keep`, it goes;
 /// 4. its camera's byte budget, then the vault's: the oldest go, none younger than its rule's `minimum`;
 /// 5. a full disk: the oldest go, `minimum` or not.
 public struct RetentionPolicy: Sendable, Hashable {
@@ -19,10 +20,17 @@ public struct RetentionPolicy: Sendable, Hashable {
         public var keep: Int64?
         /// Age up to which no budget touches it.
         public var minimum: Int64
+        /// The rule takes in what is recorded so long before a clip of its classes begins, and after it ends; at most `longestRoll`.
+        public var preRoll: Int64
+        public var postRoll: Int64
+        public static let longestRoll: Int64 = 3_600_000_000
 
         public init(
-            cameras: Set<CameraID>? = nil, classes: Set<RetentionClass>? = nil, keep: Int64? = nil, minimum: Int64 = 0
+            cameras: Set<CameraID>? = nil, classes: Set<RetentionClass>? = nil, keep: Int64? = nil, minimum: Int64 = 0,
+            preRoll: Int64 = 0, postRoll: Int64 = 0
         ) {
+            self.preRoll = min(max(0, preRoll), Self.longestRoll)
+            self.postRoll = min(max(0, postRoll), Self.longestRoll)
             self.cameras = cameras
             self.classes = classes
             self.keep = keep
@@ -30,6 +38,14 @@ public struct RetentionPolicy: Sendable, Hashable {
         }
         func applies(to clip: ClipRecord) -> Bool {
             cameras?.contains(clip.camera) ?? true && classes?.contains(clip.kind) ?? true
+        }
+        /// Where a clip of the rule's classes would have to be for its roll to reach this one; nil when the rule has no roll, or
+        /// takes the clip in anyway.
+        func reach(of clip: ClipRecord) -> TimeRange? {
+            guard preRoll > 0 || postRoll > 0, classes != nil, cameras?.contains(clip.camera) ?? true else {
+                return nil
+            }
+            return TimeRange(clip.start - postRoll, clip.end + preRoll)
         }
     }
 
@@ -46,8 +62,25 @@ public struct RetentionPolicy: Sendable, Hashable {
     public init() {}
 
     /// The rule of a clip and its number, from 1.
-    func rule(for clip: ClipRecord) -> (number: Int, rule: Rule)? {
-        rules.firstIndex { $0.applies(to: clip) }.map { ($0 + 1, rules[$0]) }
+    /// - Parameter isNear: whether a clip of one of the classes, of the same camera, shares time with the range.
+    func rule(
+        for clip: ClipRecord, isNear: (Set<RetentionClass>, TimeRange) throws(VaultError) -> Bool
+    ) throws(VaultError) -> (number: Int, rule: Rule)? {
+        for (index, rule) in rules.enumerated() {
+            if rule.applies(to: clip) { return (index + 1, rule) }
+            if let range = rule.reach(of: clip), let classes = rule.classes, try isNear(classes, range) {
+                return (index + 1, rule)
+            }
+        }
+        return nil
+    }
+
+    /// Whether rule `number` may have decided about a clip, whatever was recorded around it then.
+    func mayDecide(_ number: Int, _ clip: ClipRecord) -> Rule? {
+        guard rules.indices.contains(number - 1), !rules.prefix(number - 1).contains(where: { $0.applies(to: clip) })
+        else { return nil }
+        let rule = rules[number - 1]
+        return rule.applies(to: clip) || rule.reach(of: clip) != nil ? rule : nil
     }
     func budget(_ camera: CameraID) -> Int? { cameraBytes[camera] ?? eachCameraBytes }
 
@@ -60,6 +93,8 @@ public struct RetentionPolicy: Sendable, Hashable {
             if let classes = rule.classes { fields.append("\"classes\":\(sorted(classes.map(\.rawValue)))") }
             if let keep = rule.keep { fields.append("\"keep\":\(keep)") }
             if rule.minimum > 0 { fields.append("\"minimum\":\(rule.minimum)") }
+            if rule.preRoll > 0 { fields.append("\"preRoll\":\(rule.preRoll)") }
+            if rule.postRoll > 0 { fields.append("\"postRoll\":\(rule.postRoll)") }
             return "{\(fields.joined(separator: ","))}"
         }
         let cameras = cameraBytes.sorted { $0.key < $1.key }.map { "\(JSON.quote($0.key.description)):\($0.value)" }
@@ -79,7 +114,9 @@ public struct RetentionPolicy: Sendable, Hashable {
         guard let json = JSON(Array(text.utf8)), let rules = json["rules"]?.array else { return nil }
         func bytes(_ json: JSON?) -> Int? { json?.integer.flatMap { $0 >= 0 ? Int($0) : nil } }
         for json in rules {
-            var rule = Rule(keep: json["keep"]?.integer, minimum: json["minimum"]?.integer ?? 0)
+            var rule = Rule(
+                keep: json["keep"]?.integer, minimum: json["minimum"]?.integer ?? 0,
+                preRoll: json["preRoll"]?.integer ?? 0, postRoll: json["postRoll"]?.integer ?? 0)
             if let names = json["cameras"]?.array {
                 rule.cameras = Set(names.compactMap { $0.string.flatMap { CameraID($0) } })
                 guard rule.cameras?.count == names.count else { return nil }

@@ -7,6 +7,8 @@ struct MemoryCatalog: RetentionCatalog {
         var doubtful: [ClipRecord] = []
         var trustedBytes = 0
         var doubtfulBytes = 0
+        /// Clips that are not merely continuous.
+        var events: [ClipRecord] = []
     }
     private var byCamera: [CameraID: Camera] = [:]
 
@@ -16,6 +18,7 @@ struct MemoryCatalog: RetentionCatalog {
                 var camera = byCamera[clip.camera] ?? Camera()
                 if isDoubtful { camera.doubtful.append(clip) } else { camera.trusted.append(clip) }
                 if isDoubtful { camera.doubtfulBytes += clip.byteCount } else { camera.trustedBytes += clip.byteCount }
+                if clip.kind != .continuous { camera.events.append(clip) }
                 byCamera[clip.camera] = camera
             }
         }
@@ -44,10 +47,16 @@ struct MemoryCatalog: RetentionCatalog {
         return Array(clips[low...].prefix(limit))
     }
 
+    func events(_ camera: CameraID, _ classes: Set<RetentionClass>, overlapping range: TimeRange) -> [ObjectID] {
+        guard let camera = byCamera[camera] else { return [] }
+        return camera.events.lazy.filter { classes.contains($0.kind) && range.overlaps($0.range) }.map(\.object)
+    }
+
     /// Behind everything its camera has.
     mutating func append(_ clip: ClipRecord) {
         byCamera[clip.camera, default: Camera()].trusted.append(clip)
         byCamera[clip.camera]?.trustedBytes += clip.byteCount
+        if clip.kind != .continuous { byCamera[clip.camera]?.events.append(clip) }
     }
 
     mutating func remove(_ clips: [ClipRecord]) {
@@ -56,6 +65,7 @@ struct MemoryCatalog: RetentionCatalog {
             guard var entry = byCamera[camera] else { continue }
             entry.trusted.removeAll { objects.contains($0.object) }
             entry.doubtful.removeAll { objects.contains($0.object) }
+            entry.events.removeAll { objects.contains($0.object) }
             entry.trustedBytes = entry.trusted.reduce(0) { $0 + $1.byteCount }
             entry.doubtfulBytes = entry.doubtful.reduce(0) { $0 + $1.byteCount }
             byCamera[camera] = entry

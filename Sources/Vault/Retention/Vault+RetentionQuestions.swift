@@ -143,7 +143,10 @@ extension Vault {
     private func explain(_ clip: ClipRecord, _ policy: RetentionPolicy) throws(VaultError) -> RetentionExplanation {
         let now = time.wallNow()
         let leases = retention.withLock { Array($0.leases.values) }
-        let governing = policy.rule(for: clip)
+        let catalog = IndexCatalog(index: index, vault: id)
+        let governing = try policy.rule(for: clip) { (classes, range) throws(VaultError) in
+            try !catalog.events(clip.camera, classes, overlapping: range).isEmpty
+        }
         let isDoubtful = try index.isDoubtful(clip.object)
         let verdict: RetentionExplanation.Verdict =
             if let hold = try index.holds().first(where: { $0.covers(clip) }) {

@@ -232,8 +232,7 @@ extension LedgerVerification {
             return doubts + [(.deletedEarly, "names a policy that no entry before it describes")]
         }
         guard case .age(let number) = deletion.cause else { return doubts }
-        let rule = policy.policy.rule(for: clip)
-        guard let rule, rule.number == number, let keep = rule.rule.keep, clip.end <= time - keep else {
+        guard let keep = policy.policy.mayDecide(number, clip)?.keep, clip.end <= time - keep else {
             return doubts + [(.deletedEarly, "its policy keeps object \(deletion.object) longer")]
         }
         return doubts
