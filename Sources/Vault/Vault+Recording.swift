@@ -13,9 +13,11 @@ extension Vault {
             let sequence = try nextSequence(camera)
             let identity = ClipIdentity(
                 vault: id, camera: camera, epoch: epoch.epoch, run: run, sequence: sequence, start: start)
-            let part = try SealedPart(
-                identity, to: epoch.recipient, path: layout.open + "/\(UUID.random()).part", files: files
-            ) { [weak self] in self?.makeRoom() ?? false }
+            let part = try withRoom { () throws(VaultError) in
+                try SealedPart(
+                    identity, to: epoch.recipient, path: layout.open + "/\(UUID.random()).part", files: files
+                ) { [weak self] in self?.makeRoom() ?? false }
+            }
             recording.withLock { recording in
                 recording.sequences[camera] = sequence
                 recording.parts[ObjectIdentifier(part)] = part
@@ -32,18 +34,17 @@ extension Vault {
         ClipWriter(identity, part: part, lane: .serial("vault.clip")) {
             [weak self] (part, end, kind) throws(VaultError) in
             guard let self else { throw VaultError(.closed, "The vault is closed.") }
-            let (object, byteCount, trouble) = try part.publish(layout)
+            let (object, byteCount, trouble) = try withRoom { () throws(VaultError) in try part.publish(layout) }
             if let trouble { hub.send(.alarm("A clip had to be written again: \(trouble.reason)")) }
             let clip = ClipRecord(
                 object: object, identity: identity, end: max(identity.start, end), byteCount: byteCount, kind: kind)
             forget(part)
-            // Called again after a failed commit, the entry may have reached the ledger all the same.
-            if try !index.knowsObject(object) {
-                try committer.commit([LedgerEntry(at: time.wallNow(), .clip(clip))])
+            do throws(VaultError) {
+                try enter(clip, part, committer)
+            } catch {
+                recording.withLock { $0.unentered[ObjectIdentifier(part)] = (part, clip) }
+                throw error
             }
-            recording.withLock { _ = $0.open.removeValue(forKey: ObjectIdentifier(part)) }
-            // A viewer may still hold its source: its key must go with the others' at the next lock.
-            if keyring.isUnlocked { try? keyring.hold(part) } else { part.wipe() }
             return clip
         } forget: { [weak self] in
             guard let self else { return }
@@ -55,6 +56,40 @@ extension Vault {
                     recording.sequences[identity.camera] = identity.sequence - 1
                 }
             }
+        }
+    }
+
+    /// The commit of a published clip, and what follows from it. May be called again after an error.
+    private func enter(_ clip: ClipRecord, _ part: SealedPart, _ committer: Committer) throws(VaultError) {
+        try part.entry.withLock { (entry) throws(VaultError) in
+            // After a failed commit the entry may have reached the ledger all the same.
+            if entry == .attempted, try isEntered(clip.object, committer) { entry = .committed }
+            guard entry != .committed else { return }
+            entry = .attempted
+            try committer.commit([LedgerEntry(at: time.wallNow(), .clip(clip))])
+            entry = .committed
+        }
+        part.leaveOpenFolder()
+        recording.withLock { recording in
+            recording.open[ObjectIdentifier(part)] = nil
+            recording.unentered[ObjectIdentifier(part)] = nil
+        }
+        // A viewer may still hold its source: its key must go with the others' at the next lock.
+        if keyring.isUnlocked { try? keyring.hold(part) } else { part.wipe() }
+    }
+
+    private func isEntered(_ object: ObjectID, _ committer: Committer) throws(VaultError) -> Bool {
+        let isCurrent = try committer.settle()
+        if try index.knowsObject(object) { return true }
+        return isCurrent ? false : try ledger.tail(from: index.position()).clips.contains(object)
+    }
+
+    /// Clips whose objects are safe and whose entries the ledger could not take when they ended.
+    private func enterLate() {
+        let late = recording.withLock { Array($0.unentered.values) }
+        guard !late.isEmpty, let committer = try? committer() else { return }
+        for (part, clip) in late.sorted(by: { $0.clip.start < $1.clip.start }) {
+            guard (try? enter(clip, part, committer)) != nil else { return }
         }
     }
 
@@ -94,7 +129,7 @@ extension Vault {
         guard let digest = ObjectID(digest: Digest.sha256(sealed)) else {
             throw VaultError(.invalid, "The digest has a wrong size.")
         }
-        try files.replace(layout.epoch(epoch), with: sealed)
+        try withRoom { () throws(VaultError) in try files.replace(layout.epoch(epoch), with: sealed) }
         let record = EpochRecord(epoch: epoch, camera: camera, day: day, recipient: identity.recipient, file: digest)
         try committer.commit([LedgerEntry(at: time.wallNow(), .epoch(record))])
         return record
@@ -105,6 +140,16 @@ extension Vault {
     private func makeRoom() -> Bool {
         let hadReserve = giveUpBallast()
         return deleteForSpace() || hadReserve
+    }
+
+    /// `body`, and again as long as a full disk gives way.
+    private func withRoom<Value>(_ body: () throws(VaultError) -> Value) throws(VaultError) -> Value {
+        for _ in 0..<SealedPart.rescues {
+            do throws(VaultError) { return try body() } catch {
+                guard error.code == .noSpace, makeRoom() else { throw error }
+            }
+        }
+        return try body()
     }
 
     /// The reserve for a full disk: true when there was one.
@@ -119,6 +164,7 @@ extension Vault {
     /// One `fdatasync` for each clip that has something new. Once a second, from one timer for all cameras.
     public func syncOpenClips() async {
         _ = try? await syncLane.run { [self] in
+            enterLate()
             let parts = recording.withLock { Array($0.parts.values) }
             for part in parts where part.isDirty {
                 do throws(VaultError) {

@@ -64,6 +64,8 @@ public final class Vault: Sendable {
         var parts: [ObjectIdentifier: SealedPart] = [:]
         /// What viewers may read before it is committed.
         var open: [ObjectIdentifier: OpenClip] = [:]
+        /// Published, and not yet in the ledger, which could not be written.
+        var unentered: [ObjectIdentifier: (part: SealedPart, clip: ClipRecord)] = [:]
         var isClosed = false
     }
 
@@ -90,7 +92,7 @@ public final class Vault: Sendable {
         lock()
         _ = try? await syncLane.run { [self] in
             let parts = recording.withLock { recording in
-                defer { recording.parts = [:] }
+                defer { (recording.parts, recording.unentered) = ([:], [:]) }
                 return Array(recording.parts.values)
             }
             for part in parts { _ = try? part.sync() }

@@ -24,6 +24,10 @@ public final class FaultyFileSystem: FileSystem {
         try counter.step("rename", to)
         try base.rename(from, to: to)
     }
+    public func link(_ from: String, to: String) throws(VaultError) {
+        try counter.step("link", to)
+        try base.link(from, to: to)
+    }
     public func remove(_ path: String) throws(VaultError) {
         try counter.step("unlink", path)
         try base.remove(path)
@@ -70,6 +74,7 @@ private final class FaultyFile: OpenFile {
         try counter.step("ftruncate", path)
         try base.truncate(to: count)
     }
+    func allocate(_ count: Int) throws(VaultError) { try base.allocate(count) }
     func sync() throws(VaultError) {
         try counter.step("fdatasync", path)
         try base.sync()
