@@ -82,6 +82,18 @@ struct Recovery {
         }
         let header = try ObjectReader.header(file)
         let payload = header.count + AgePayload.nonceSize
+        // Its new name may not have reached the disk while its object's did. Then it is whole, and must not be changed; if a
+        // former start had cut it, its last chunk says so.
+        let whole = try sha256(file, count)
+        if try files.attributes(layout.object(whole)) != nil {
+            if try isSettled(whole, path) { return nil }
+            let clip = try clip(
+                file, whole, byteCount: count, modified: modified(path),
+                isSalvaged: (count - payload) % AgePayload.sealedChunkSize == 0)
+            try file.sync()
+            try Publishing.link(path, whole, layout, files)
+            return clip
+        }
         let chunks = try wholeChunks(file, payload, count)
         guard chunks > 0 else {
             try files.remove(path)
@@ -89,7 +101,7 @@ struct Recovery {
         }
         let modified = try modified(path)
         let kept = payload + chunks * AgePayload.sealedChunkSize
-        let object = try sha256(file, kept)
+        let object = kept < count ? try sha256(file, kept) : whole
         if try isSettled(object, path) { return nil }
         let clip = try clip(file, object, byteCount: kept, modified: modified, isSalvaged: true)
         if kept < count { try file.truncate(to: kept) }

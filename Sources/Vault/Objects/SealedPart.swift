@@ -250,6 +250,11 @@ final class SealedPart: Wipeable {
                 try rewrite(&state)
                 try rename(&state, to: named)
             }
+            // Until the entry is committed this name is what a start finds the object by.
+            if !state.isNameSynced {
+                try files.syncDirectory(layout.open)
+                state.isNameSynced = true
+            }
             try Publishing.link(named, object, layout, files)
             state.isFinished = true
             state.unsynced = []
