@@ -27,6 +27,8 @@ struct CrashBench: Sendable {
     }
     typealias Extra = @Sendable (Vault) async throws -> Void
 
+    /// At night everything is tried, else a share of it.
+    static var isWide: Bool { statesPerCut != nil }
     static let cameras = [CameraID.random(), CameraID.random()]
 
     func create() async throws {
@@ -124,7 +126,8 @@ private func check(
     _ now: WallTime, _ extra: @escaping CrashBench.Extra
 ) async throws -> String? {
     let bench = CrashBench(
-        files: try CrashFileSystem(image, index: index), time: ManualTime(wall: now), allowed: CrashBench.Allowed(), extra: extra)
+        files: try CrashFileSystem(image, index: index), time: ManualTime(wall: now), allowed: CrashBench.Allowed(),
+        extra: extra)
     let vault: Vault
     do { vault = try await bench.open() } catch {
         // Only what was never finished may be made again.

@@ -15,7 +15,8 @@ import Testing
     @Test func `S1 V1 V2: clips of two cameras over midnight, cut anywhere`() async throws {
         let count = try await forEveryCut(of: "publish") { bench in
             try await bench.create()
-            bench.time.advance(microseconds: 86_400_000_000 - bench.time.wallNow().microseconds % 86_400_000_000 - 90_000_000)
+            bench.time.advance(
+                microseconds: 86_400_000_000 - bench.time.wallNow().microseconds % 86_400_000_000 - 90_000_000)
             let vault = try await bench.open()
             try await bench.record(vault, 1000)
             await vault.close()
@@ -109,7 +110,7 @@ import Testing
     }
 
     @Test func `S1: killed and started again at every call, and then the power goes`() async throws {
-        for limit in 0..<60 {
+        for limit in stride(from: CrashBench.isWide ? 0 : 2, to: 80, by: CrashBench.isWide ? 1 : 4) {
             var isOver = false
             try await forEveryCut(of: "killed at call \(limit)", states: 2) { bench in
                 try await bench.create()
@@ -121,7 +122,7 @@ import Testing
                 if let vault = try? await Vault.open(
                     at: bench.files.root, mode: .write(softwareVersion: "test"), files: failing, time: bench.time)
                 {
-                    _ = try? await bench.record(vault, 150_000)
+                    _ = try? await bench.record(vault, 90_000)
                     isOver = !failing.hasFailed
                     vault.index.close()
                 } else {

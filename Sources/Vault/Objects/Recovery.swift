@@ -36,7 +36,10 @@ struct Recovery {
     func run(isWhole: Bool) throws(VaultError) -> Outcome {
         var outcome = Outcome()
         var known: Set<ObjectID> = []
-        for name in try files.list(layout.open).sorted() where name.hasSuffix(".part") {
+        let parts = try files.list(layout.open).filter { $0.hasSuffix(".part") }.sorted()
+        // After a mere kill their names may never have reached the disk; until they are entered they must stay.
+        if !parts.isEmpty { try files.syncDirectory(layout.open) }
+        for name in parts {
             let path = layout.open + "/" + name
             do throws(VaultError) {
                 guard let clip = try part(path, String(name.dropLast(5))) else { continue }

@@ -39,6 +39,8 @@ extension Vault {
         try await retentionLane.run { [self] () throws(VaultError) in
             if !isDryRun {
                 try confirmClock()
+                // First, or what a failed pass entered would not be known to be unfinished.
+                _ = try committer().settle()
                 try finishDeletions()
             }
             return try pass(limit: limit, isDryRun: isDryRun, extraSpace: 0)
