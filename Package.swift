@@ -49,13 +49,16 @@ let package = Package(
         library("Usrsctp", ["libusrsctp-dev"]),
         library("QR", ["libqrencode-dev"]),
         library("Process", []),
+        library("Files", []),
         .target(name: "CAssets"),
 
         .target(name: "Core", swiftSettings: settings),
         .target(name: "Media", dependencies: ["Core", "CAV"], swiftSettings: strict),
         .target(
             name: "Vault",
-            dependencies: ["Core", "CSodium", "CCrypto", "CAssets", .product(name: "GRDB", package: "GRDB.swift")],
+            dependencies: [
+                "Core", "CSodium", "CCrypto", "CFiles", "CAssets", .product(name: "GRDB", package: "GRDB.swift"),
+            ],
             swiftSettings: strict),
         .target(name: "WebRTC", dependencies: ["Core", "COpenSSL", "CSRTP", "CUsrsctp"], swiftSettings: strict),
         .target(

@@ -43,6 +43,7 @@ extension Vault {
             layout.keys, layout.epochs, layout.objects, layout.open, layout.quarantine, layout.ledger,
         ]
         for folder in folders { try files.makeDirectory(folder) }
+        try Publishing.probe(layout, files)
         for shard in Layout.shards { try files.makeDirectory(layout.shard(shard)) }
         try files.syncDirectory(layout.objects)
         try LedgerWriter.prepare(files, path: layout.ledger)
@@ -65,6 +66,8 @@ extension Vault {
         let checkpoint = Checkpoint(vault: id, count: 0, root: MerkleTree().root)
         try files.replace(layout.ledger + "/checkpoint", with: try checkpoint.signed(by: ledgerKey))
 
+        // vault.json says that all else is there, so all else has to be durable before it.
+        try files.syncDirectory(layout.root)
         let file = VaultFile(
             id: id, recipients: [owner.recipient, recovery.recipient], ledger: ledgerKey.verifier)
         try files.replace(layout.vaultFile, with: file.encoded)

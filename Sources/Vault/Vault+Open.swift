@@ -64,23 +64,16 @@ extension Vault {
     ) throws(VaultError) -> Vault {
         guard try !files.isNetwork(layout.root) else { throw networkFileSystem(layout) }
         guard let lock = try patientLock(layout, files) else { throw inUse(layout) }
+        try Publishing.probe(layout, files)
         var alarms: [String] = []
+        try makeRoomToStart(layout, files, &alarms)
         let key = try ledgerKey(layout, file, files)
         try LedgerWriter.prepare(files, path: layout.ledger)
         let ledger = LedgerReader(files: files, path: layout.ledger)
         let writer = try LedgerWriter(ledger, vault: file.id, key: key)
         alarms += writer.alarms
 
-        let isIndexNew = try files.attributes(layout.index) == nil
-        if isIndexNew, writer.count > 0 { alarms.append("The index was missing and is made anew from the ledger.") }
-        var index = try openIndex(layout, files, &alarms)
-        if try index.position() > writer.count {
-            alarms.append("The index knows more than the ledger and is made anew.")
-            index.close()
-            try removeIndex(layout, files)
-            index = try Index.writing(layout.index)
-        }
-        try index.catchUp(ledger)
+        let (index, isIndexNew) = try openIndex(layout, files, ledger, writer.count, &alarms)
 
         let hub = EventHub()
         let committer = Committer(writer, vault: file.id, key: key, index: index) { entries in
@@ -95,7 +88,9 @@ extension Vault {
             hub.send(.alarm(text))
         }
         let recovery = Recovery(layout: layout, files: files, vault: file.id, index: index, now: time.wallNow())
-        var entries = try recovery.run(isWhole: isIndexNew, &alarms)
+        let found = try recovery.run(isWhole: isIndexNew)
+        alarms += found.alarms
+        var entries = found.entries
         entries.append(
             LedgerEntry(
                 at: time.wallNow(),
@@ -103,6 +98,8 @@ extension Vault {
                     software: version, vaultFile: try digest(file, layout, files),
                     isSynchronised: time.isWallSynchronised())))
         try committer.commit(entries)
+        // What fails here is met again by the next start.
+        for path in found.finished { try? files.remove(path) }
         let vault = Vault(
             layout: layout, files: files, time: time, mode: .write(softwareVersion: version), file: file, index: index,
             ledger: ledger, writing: Writing(committer: committer, lock: lock), hub: hub, alarms: alarms)
@@ -138,16 +135,53 @@ extension Vault {
         return key
     }
 
+    /// The index, level with the ledger, and whether it was made anew.
     private static func openIndex(
-        _ layout: Layout, _ files: any FileSystem, _ alarms: inout [String]
-    ) throws(VaultError) -> Index {
+        _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, _ count: Int, _ alarms: inout [String]
+    ) throws(VaultError) -> (Index, isNew: Bool) {
+        let isMissing = try files.attributes(layout.index) == nil
+        if isMissing, count > 0 { alarms.append("The index was missing and is made anew from the ledger.") }
         do throws(VaultError) {
-            return try Index.writing(layout.index)
-        } catch {
-            alarms.append("The index was unusable and is made anew from the ledger. \(error)")
+            do throws(VaultError) {
+                let index = try Index.writing(layout.index)
+                if try index.position() <= count {
+                    try index.catchUp(ledger)
+                    return (index, isMissing)
+                }
+                index.close()
+                alarms.append("The index knows more than the ledger and is made anew.")
+            } catch {
+                // A full disk is no reason to give up an index.
+                guard error.code == .index, try files.space(layout.root).free >= smallestFreeSpace else { throw error }
+                alarms.append("The index was unusable and is made anew from the ledger. \(error)")
+            }
             try removeIndex(layout, files)
-            return try Index.writing(layout.index)
+            let index = try Index.writing(layout.index)
+            try index.catchUp(ledger)
+            return (index, true)
+        } catch {
+            // Without an index nothing can be deleted, and so no space be made for one.
+            guard error.code == .noSpace || error.code == .index,
+                try files.space(layout.root).free < smallestFreeSpace
+            else { throw error }
+            alarms.append("The disk is too full for the index, which is kept in memory until the next start.")
+            let index = try Index.inMemory()
+            try index.catchUp(ledger)
+            return (index, false)
         }
+    }
+
+    /// SQLite alone asks for half of this when it opens an index.
+    private static let smallestFreeSpace = 1 << 20
+
+    private static func makeRoomToStart(
+        _ layout: Layout, _ files: any FileSystem, _ alarms: inout [String]
+    ) throws(VaultError) {
+        guard try files.space(layout.root).free < smallestFreeSpace,
+            let ballast = try files.attributes(layout.ballast), ballast.count > 0
+        else { return }
+        try files.remove(layout.ballast)
+        alarms.append("The disk is full; the reserve of \(ballast.count >> 20) MiB was given up.")
     }
 
     private static func removeIndex(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {

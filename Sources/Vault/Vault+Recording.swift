@@ -13,9 +13,11 @@ extension Vault {
             let sequence = try nextSequence(camera)
             let identity = ClipIdentity(
                 vault: id, camera: camera, epoch: epoch.epoch, run: run, sequence: sequence, start: start)
-            let part = try SealedPart(
-                identity, to: epoch.recipient, path: layout.open + "/\(UUID.random()).part", files: files
-            ) { [weak self] in self?.makeRoom() ?? false }
+            let part = try withRoom { () throws(VaultError) in
+                try SealedPart(
+                    identity, to: epoch.recipient, path: layout.open + "/\(UUID.random()).part", files: files
+                ) { [weak self] in self?.makeRoom() ?? false }
+            }
             recording.withLock { recording in
                 recording.sequences[camera] = sequence
                 recording.parts[ObjectIdentifier(part)] = part
@@ -32,19 +34,16 @@ extension Vault {
         ClipWriter(identity, part: part, lane: .serial("vault.clip")) {
             [weak self] (part, end, kind) throws(VaultError) in
             guard let self else { throw VaultError(.closed, "The vault is closed.") }
-            let (object, byteCount, trouble) = try part.publish(layout)
-            if let trouble { hub.send(.alarm("A clip had to be written again: \(trouble.reason)")) }
-            let clip = ClipRecord(
-                object: object, identity: identity, end: max(identity.start, end), byteCount: byteCount, kind: kind)
-            forget(part)
-            // Called again after a failed commit, the entry may have reached the ledger all the same.
-            if try !index.knowsObject(object) {
-                try committer.commit([LedgerEntry(at: time.wallNow(), .clip(clip))])
+            do throws(VaultError) {
+                return try complete(Recording.Late(identity: identity, part: part, end: end, kind: kind), committer)
+            } catch {
+                recording.withLock { recording in
+                    guard recording.late.count < Self.lateLimit else { return }
+                    recording.late[ObjectIdentifier(part)] = Recording.Late(
+                        identity: identity, part: part, end: end, kind: kind)
+                }
+                throw error
             }
-            recording.withLock { _ = $0.open.removeValue(forKey: ObjectIdentifier(part)) }
-            // A viewer may still hold its source: its key must go with the others' at the next lock.
-            if keyring.isUnlocked { try? keyring.hold(part) } else { part.wipe() }
-            return clip
         } forget: { [weak self] in
             guard let self else { return }
             recording.withLock { _ = $0.open.removeValue(forKey: ObjectIdentifier(part)) }
@@ -55,6 +54,51 @@ extension Vault {
                     recording.sequences[identity.camera] = identity.sequence - 1
                 }
             }
+        }
+    }
+
+    /// Publishes and commits. May be called again after an error.
+    private func complete(_ clip: Recording.Late, _ committer: Committer) throws(VaultError) -> ClipRecord {
+        let part = clip.part
+        let (object, byteCount, trouble) = try withRoom { () throws(VaultError) in try part.publish(layout) }
+        if let trouble { hub.send(.alarm("A clip had to be written again: \(trouble.reason)")) }
+        let record = ClipRecord(
+            object: object, identity: clip.identity, end: max(clip.identity.start, clip.end), byteCount: byteCount,
+            kind: clip.kind)
+        forget(part)
+        try part.entry.withLock { (entry) throws(VaultError) in
+            // After a failed commit the entry may have reached the ledger all the same.
+            if entry == .attempted, try isEntered(object, committer) { entry = .committed }
+            guard entry != .committed else { return }
+            entry = .attempted
+            try committer.commit([LedgerEntry(at: time.wallNow(), .clip(record))])
+            entry = .committed
+        }
+        part.leaveOpenFolder()
+        recording.withLock { recording in
+            recording.open[ObjectIdentifier(part)] = nil
+            recording.late[ObjectIdentifier(part)] = nil
+        }
+        // A viewer may still hold its source: its key must go with the others' at the next lock.
+        if keyring.isUnlocked { try? keyring.hold(part) } else { part.wipe() }
+        return record
+    }
+
+    /// Clips that wait for a disk; those beyond are found by the next start.
+    private static let lateLimit = 64
+
+    private func isEntered(_ object: ObjectID, _ committer: Committer) throws(VaultError) -> Bool {
+        let isCurrent = try committer.settle()
+        if try index.knowsObject(object) { return true }
+        return isCurrent ? false : try ledger.tail(from: index.position()).clips.contains(object)
+    }
+
+    /// What could not be committed when it ended, because the disk failed or was full.
+    private func completeLate() {
+        let late = recording.withLock { Array($0.late.values) }
+        guard !late.isEmpty, let committer = try? committer() else { return }
+        for clip in late.sorted(by: { $0.identity.start < $1.identity.start }) {
+            guard (try? complete(clip, committer)) != nil else { return }
         }
     }
 
@@ -74,15 +118,24 @@ extension Vault {
     ) throws(VaultError) -> EpochRecord {
         let day = start.utcDay
         if let known = recording.withLock({ $0.epochs[camera] }), known.day == day { return known.record }
-        let found = try index.epoch(camera, day: day)
-        let record = if let found { found } else { try makeEpoch(camera, day, committer) }
+        let late = recording.withLock { $0.lateEpochs[camera] }
+        if late != nil { _ = try committer.settle() }
+        let record: EpochRecord
+        if let found = try index.epoch(camera, day: day) {
+            record = found
+        } else {
+            let epoch = if let late, late.record.day == day { late } else { try makeEpoch(camera, day) }
+            recording.withLock { $0.lateEpochs[camera] = epoch }
+            record = epoch.record
+            try withRoom { () throws(VaultError) in try files.replace(layout.epoch(record.epoch), with: epoch.sealed) }
+            try committer.commit([LedgerEntry(at: time.wallNow(), .epoch(record))])
+        }
+        recording.withLock { $0.lateEpochs[camera] = nil }
         recording.withLock { $0.epochs[camera] = Recording.Epoch(day: day, record: record) }
         return record
     }
 
-    private func makeEpoch(
-        _ camera: CameraID, _ day: Int64, _ committer: Committer
-    ) throws(VaultError) -> EpochRecord {
+    private func makeEpoch(_ camera: CameraID, _ day: Int64) throws(VaultError) -> Recording.LateEpoch {
         let epoch = EpochID.random()
         let identity = try AgeIdentity.random()
         defer { identity.secret.wipe() }
@@ -94,10 +147,8 @@ extension Vault {
         guard let digest = ObjectID(digest: Digest.sha256(sealed)) else {
             throw VaultError(.invalid, "The digest has a wrong size.")
         }
-        try files.replace(layout.epoch(epoch), with: sealed)
         let record = EpochRecord(epoch: epoch, camera: camera, day: day, recipient: identity.recipient, file: digest)
-        try committer.commit([LedgerEntry(at: time.wallNow(), .epoch(record))])
-        return record
+        return Recording.LateEpoch(record: record, sealed: sealed)
     }
 
     /// The disk is full: the reserve goes, and while there is room for the ledger's entries, the oldest footage that nothing
@@ -105,6 +156,16 @@ extension Vault {
     private func makeRoom() -> Bool {
         let hadReserve = giveUpBallast()
         return deleteForSpace() || hadReserve
+    }
+
+    /// `body`, and again as long as a full disk gives way.
+    private func withRoom<Value>(_ body: () throws(VaultError) -> Value) throws(VaultError) -> Value {
+        for _ in 0..<SealedPart.rescues {
+            do throws(VaultError) { return try body() } catch {
+                guard error.code == .noSpace, makeRoom() else { throw error }
+            }
+        }
+        return try body()
     }
 
     /// The reserve for a full disk: true when there was one.
@@ -119,6 +180,7 @@ extension Vault {
     /// One `fdatasync` for each clip that has something new. Once a second, from one timer for all cameras.
     public func syncOpenClips() async {
         _ = try? await syncLane.run { [self] in
+            completeLate()
             let parts = recording.withLock { Array($0.parts.values) }
             for part in parts where part.isDirty {
                 do throws(VaultError) {

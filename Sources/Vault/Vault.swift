@@ -56,6 +56,16 @@ public final class Vault: Sendable {
         let lock: any OpenFile
     }
     struct Recording {
+        struct LateEpoch {
+            var record: EpochRecord
+            var sealed: [UInt8]
+        }
+        struct Late {
+            var identity: ClipIdentity
+            var part: SealedPart
+            var end: WallTime
+            var kind: RetentionClass
+        }
         struct Epoch {
             var day: Int64
             var record: EpochRecord
@@ -65,6 +75,10 @@ public final class Vault: Sendable {
         var parts: [ObjectIdentifier: SealedPart] = [:]
         /// What viewers may read before it is committed.
         var open: [ObjectIdentifier: OpenClip] = [:]
+        /// Ended, and not committed because of the disk: tried again once a second.
+        var late: [ObjectIdentifier: Late] = [:]
+        /// Made, and not in the ledger because of the disk: the next clip enters it instead of leaving it behind.
+        var lateEpochs: [CameraID: LateEpoch] = [:]
         var isClosed = false
     }
 
@@ -91,7 +105,7 @@ public final class Vault: Sendable {
         lock()
         _ = try? await syncLane.run { [self] in
             let parts = recording.withLock { recording in
-                defer { recording.parts = [:] }
+                defer { (recording.parts, recording.late) = ([:], [:]) }
                 return Array(recording.parts.values)
             }
             for part in parts { _ = try? part.sync() }

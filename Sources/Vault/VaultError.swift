@@ -26,6 +26,8 @@ public struct VaultError: Failure, Equatable {
         /// The vault, the writer or the reader was closed.
         case closed
         case noSpace
+        /// The file system lacks something the vault stands on.
+        case unsupported
         /// The operating system refused; `reason` names the call and the path.
         case io
         /// Bytes on disk are not what they were.

@@ -6,8 +6,9 @@ public import Vault
 public final class TemporaryFolder: Sendable {
     public let path: String
 
-    public init() throws {
-        path = FileManager.default.temporaryDirectory.path + "/sudocam-test-\(Core.UUID.random())"
+    /// - Parameter parent: the system's folder for such things unless told.
+    public init(in parent: String? = nil) throws {
+        path = (parent ?? FileManager.default.temporaryDirectory.path) + "/sudocam-test-\(Core.UUID.random())"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
     deinit { try? FileManager.default.removeItem(atPath: path) }

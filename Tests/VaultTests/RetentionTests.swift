@@ -411,7 +411,7 @@ private struct History {
         var cut = 0
         while true {
             let temporary = try original.copy()
-            let files = FaultyFileSystem(limit: cut)
+            let files = FailingFileSystem(PosixFileSystem(), failures: .all, after: cut, with: .io)
             let isWhole: Bool
             do {
                 vault = try await temporary.open(files: files)

@@ -47,6 +47,8 @@ import Testing
             let isChecked = ["objects/", "epochs/", "ledger/", "vault.json"].contains { subject.hasPrefix($0) }
             guard isChecked else { continue }
             let good = try temporary.folder.contents(name)
+            // `ledger/next` holds space and not a byte.
+            guard !good.isEmpty else { continue }
             for place in Set([0, 1, good.count / 3, good.count / 2, good.count - 2, good.count - 1]) {
                 var bad = good
                 bad[place] ^= 1
@@ -123,7 +125,7 @@ import Testing
         var confirmed = 0
         for limit in 0..<200 {
             let temporary = try await TemporaryVault()
-            let files = FaultyFileSystem(limit: limit)
+            let files = FailingFileSystem(PosixFileSystem(), failures: .all, after: limit, with: .io)
             var clip: ClipRecord?
             if let vault = try? await temporary.open(files: files) {
                 clip = try? await RecordingTests.record(vault, patternBytes(140_000), at: temporary.time.wallNow())
@@ -138,7 +140,7 @@ import Testing
                 #expect(try await vault.openObject(clip).read(at: 0, count: 140_000) == patternBytes(140_000))
             }
             await vault.close()
-            if !files.isExhausted { break }
+            if !files.hasFailed { break }
         }
         #expect(confirmed > 0)
     }

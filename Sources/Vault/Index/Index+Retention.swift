@@ -178,6 +178,15 @@ extension Index {
             }
         }
     }
+    func shreddedEpochsWithClips() throws(VaultError) -> [(EpochID, CameraID)] {
+        try Self.wrapping {
+            try database.read { db in
+                try Row.fetchAll(db, sql: "SELECT epoch, camera FROM epoch WHERE shredded = 1 AND clips > 0").map {
+                    (try EpochID(blob: $0[0]), try CameraID(blob: $0[1]))
+                }
+            }
+        }
+    }
     /// Every clip of an epoch, also those whose times cannot be.
     func clips(ofEpoch epoch: EpochID, _ camera: CameraID, _ vault: VaultID) throws(VaultError) -> [ClipRecord] {
         try Self.wrapping {

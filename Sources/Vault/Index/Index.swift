@@ -112,7 +112,13 @@ final class Index: Sendable {
 
     /// Turns what SQLite throws into the vault's error.
     static func wrapping<Value>(_ body: () throws -> Value) throws(VaultError) -> Value {
-        do { return try body() } catch let error as VaultError { throw error } catch {
+        do { return try body() } catch let error as VaultError { throw error } catch let error as DatabaseError
+            where error.resultCode == .SQLITE_FULL
+        {
+            throw VaultError(
+                .noSpace, "The index found no space on the disk.", hint: "Free space or shorten retention.",
+                underlying: error)
+        } catch {
             throw VaultError(
                 .index, "The index cannot be used.",
                 hint: "It is only a cache: stop SudoCam, delete index.sqlite*, start again.", underlying: error)

@@ -12,7 +12,10 @@ final class Committer: Sendable {
     }
     private struct State {
         var writer: LedgerWriter
-        var isBroken = false
+        /// The ledger has entries that the index could not take in.
+        var isIndexBehind = false
+        /// Tiles or checkpoint wait for space; told once.
+        var isOwing = false
     }
 
     private let waiting = Mutex<[Ticket]>([])
@@ -69,33 +72,50 @@ final class Committer: Sendable {
 
     /// Brings ledger and index together again where a commit failed half-way. Whoever decides by the index calls it first: a
     /// deletion that the ledger has and the index has not must not be entered twice.
-    func settle() throws(VaultError) {
-        try state.withLock { (state) throws(VaultError) in try repair(&state) }
+    /// - Returns: whether the index knows all that the ledger says; else `LedgerReader.tail` tells the rest.
+    func settle() throws(VaultError) -> Bool {
+        try state.withLock { (state) throws(VaultError) in
+            try repair(&state)
+            if state.isIndexBehind { catchUp(&state) }
+            return !state.isIndexBehind
+        }
     }
 
     private func repair(_ state: inout State) throws(VaultError) {
-        guard state.isBroken else { return }
-        state.writer = try LedgerWriter(state.writer.reader, vault: vault, key: key, isRewritingLast: true)
-        try index.catchUp(state.writer.reader)
-        state.isBroken = false
+        guard state.writer.condition != .good else { return }
+        state.isIndexBehind = true
+        state.writer = try LedgerWriter(
+            state.writer.reader, vault: vault, key: key, isRewritingLast: state.writer.condition == .unsynced)
+    }
+
+    private func catchUp(_ state: inout State) {
+        do throws(VaultError) {
+            try index.catchUp(state.writer.reader)
+            state.isIndexBehind = false
+        } catch {
+            alarm("The index could not be written: \(error.reason) The ledger has what was recorded.")
+        }
     }
 
     private func write(_ entries: [LedgerEntry], _ state: inout State) -> Result<Void, VaultError> {
         do throws(VaultError) {
             try repair(&state)
             let first = state.writer.count
-            do throws(VaultError) {
-                try state.writer.append(entries)
-            } catch {
-                state.isBroken = true
-                throw error
+            let owing = try state.writer.append(entries)
+            if let owing, !state.isOwing {
+                alarm("The ledger's entries are safe, their signature has to wait: \(owing.reason)")
             }
-            do throws(VaultError) {
-                try index.apply(entries, from: first)
-            } catch {
-                // The ledger has it: the next start, or the next good commit's catch-up, brings it into the index.
-                state.isBroken = true
-                alarm("The index could not be written: \(error.reason) The ledger has the recording.")
+            state.isOwing = owing != nil
+            if state.isIndexBehind {
+                catchUp(&state)
+            } else {
+                do throws(VaultError) {
+                    try index.apply(entries, from: first)
+                } catch {
+                    // The ledger has it: the next commit, or the next start, brings it into the index.
+                    state.isIndexBehind = true
+                    alarm("The index could not be written: \(error.reason) The ledger has what was recorded.")
+                }
             }
             committed(entries)
             return .success(())

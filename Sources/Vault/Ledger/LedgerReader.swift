@@ -12,6 +12,8 @@ struct LedgerReader: Sendable {
 
     func bundlePath(_ index: Int) -> String { path + "/entries/" + MerkleTree.path(index) }
     func tilePath(_ level: Int, _ index: Int) -> String { path + "/tile/\(level)/" + MerkleTree.path(index) }
+    /// The bundle to come: empty, its space taken.
+    var nextPath: String { path + "/next" }
     var checkpointPath: String { path + "/checkpoint" }
 
     struct Bundle: Sendable {
@@ -94,6 +96,27 @@ struct LedgerReader: Sendable {
             level += 1
         }
         return MerkleTree(count: count, edges: edges)
+    }
+
+    /// What the entries from `first` on say of deletions, for a while in which the index cannot be written.
+    func tail(from first: Int) throws(VaultError) -> Tail {
+        var tail = Tail()
+        try replay(from: first) { (_, entry) throws(VaultError) in
+            switch entry?.body {
+            case .clip(let clip): tail.clips.insert(clip.object)
+            case .delete(let deletion): tail.deleted.insert(deletion.object)
+            case .hold(let hold): tail.holds.append(hold)
+            case .policy(let digest, _): tail.policy = digest
+            default: break
+            }
+        }
+        return tail
+    }
+    struct Tail: Sendable {
+        var clips: Set<ObjectID> = []
+        var deleted: Set<ObjectID> = []
+        var holds: [HoldRecord] = []
+        var policy: ObjectID?
     }
 
     /// Entries from `first` on, bundle by bundle; malformed ones come as nil.

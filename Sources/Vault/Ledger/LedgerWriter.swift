@@ -1,6 +1,10 @@
 import Core
 
-/// Appends to the ledger. `append` returns when the entries are durable and a checkpoint over them is: the commit.
+/// Appends to the ledger. `append` returns when the entries are durable: the commit. Tiles and checkpoint follow from them.
+///
+/// A full disk must not stop the ledger, or nothing could be deleted. So the space for a whole bundle is taken when the
+/// bundle is begun, and `ledger/next` is the one after it, taken beforehand. Tiles and checkpoint need space of their own;
+/// without it they wait (`owed`), which a crash at that moment would leave behind too.
 ///
 /// Not thread-safe; the committer owns it.
 struct LedgerWriter {
@@ -11,15 +15,38 @@ struct LedgerWriter {
     private var file: (any OpenFile)?
     /// Bytes in the bundle being filled.
     private var bundleCount: Int
+    /// Bytes of it that cannot meet a full disk.
+    private var allocated = 0
+    private var isNextReady = false
+    /// What the checkpoint may not cover before it stands.
+    private var owedTiles: [MerkleTree.Tile] = []
+    private var isUnsigned = false
     /// What recovery found odd; shown as alarms.
     private(set) var alarms: [String] = []
+
+    enum Condition {
+        case good
+        /// Part of a batch stands in the files: make a new writer, which takes it in.
+        case unread
+        /// A sync failed: the last bundle has to go into a new file.
+        case unsynced
+    }
+    private(set) var condition = Condition.good
+
+    /// Room for 256 ordinary entries of 300 to 500 bytes.
+    private static let bundleSpace = 160 << 10
+    private static let entrySpace = 512
 
     var count: Int { tree.count }
 
     /// Makes an empty ledger's folders; fine when they are there.
     static func prepare(_ files: any FileSystem, path: String) throws(VaultError) {
-        for folder in [path, path + "/entries", path + "/tile"] { try files.makeDirectory(folder) }
-        try files.syncDirectory(path)
+        var isChanged = false
+        for folder in [path, path + "/entries", path + "/tile"] where try files.attributes(folder) == nil {
+            try files.makeDirectory(folder)
+            isChanged = true
+        }
+        if isChanged { try files.syncDirectory(path) }
     }
 
     /// Recovers: cuts a torn entry off, checks the signed tree, takes in what was written behind it, signs anew.
@@ -67,10 +94,9 @@ struct LedgerWriter {
                     try reader.files.replace(reader.bundlePath(index), with: Array(bytes.prefix(bundle.wholeCount)))
                 }
                 let open = try reader.files.open(reader.bundlePath(index), .readWrite)
-                if try open.count() > bundle.wholeCount {
-                    try open.truncate(to: bundle.wholeCount)
-                    try open.sync()
-                }
+                if try open.count() > bundle.wholeCount { try open.truncate(to: bundle.wholeCount) }
+                // Also when nothing is cut off: what was read may stand in the cache only, and is signed below.
+                try open.sync()
                 file = open
                 bundleCount = bundle.wholeCount
                 break
@@ -79,46 +105,120 @@ struct LedgerWriter {
         }
         self.tree = tree
         self.alarms = alarms
-        for tile in tiles { try write(tile) }
-        if signed?.count != tree.count, tree.count > 0 { try sign() }
+        owedTiles = tiles
+        isUnsigned = signed?.count != tree.count && tree.count > 0
+        do throws(VaultError) { try settle() } catch { if error.code != .noSpace { throw error } }
+        takeSpace(for: 0)
+        prepareNext()
     }
 
-    /// After an error this writer is used up: make a new one, which takes in what reached the disk.
-    mutating func append(_ entries: [LedgerEntry]) throws(VaultError) {
+    /// After an error see `condition`.
+    /// - Returns: why tiles or checkpoint have to wait, though the entries are committed.
+    mutating func append(_ entries: [LedgerEntry]) throws(VaultError) -> VaultError? {
         var pending: [UInt8] = []
         var next = tree
         var tiles: [MerkleTree.Tile] = []
+        var isFirst = true
         for entry in entries {
             guard let bytes = entry.encoded(), let count = UInt16(exactly: bytes.count) else {
+                if !isFirst { condition = .unread }
                 throw VaultError(.invalid, "An entry cannot be written to the ledger.")
             }
             pending += [UInt8(truncatingIfNeeded: count >> 8), UInt8(truncatingIfNeeded: count)] + bytes
             tiles += next.append(leaf: MerkleTree.leafHash(bytes))
             if next.count % MerkleTree.tileWidth == 0 {
-                try write(pending, startingAt: next.count - 1)
+                try write(pending, startingAt: next.count - 1, isFirst)
+                isFirst = false
                 file = nil
                 bundleCount = 0
                 pending = []
             }
         }
-        if !pending.isEmpty { try write(pending, startingAt: next.count - 1) }
+        if !pending.isEmpty { try write(pending, startingAt: next.count - 1, isFirst) }
         tree = next
-        for tile in tiles { try write(tile) }
-        try sign()
+        owedTiles += tiles
+        isUnsigned = true
+        if !isNextReady { prepareNext() }
+        do throws(VaultError) { try settle() } catch { return error }
+        return nil
     }
 
     /// Appends to the bundle that holds entry `position`, durably.
-    private mutating func write(_ bytes: [UInt8], startingAt position: Int) throws(VaultError) {
+    private mutating func write(
+        _ bytes: [UInt8], startingAt position: Int, _ isFirst: Bool
+    ) throws(VaultError) {
         let path = reader.bundlePath(position / MerkleTree.tileWidth)
         if file == nil {
-            try makeFolders(parent(of: path))
-            file = try reader.files.open(path, .readWrite)
-            try reader.files.syncDirectory(parent(of: path))
+            if !isFirst { condition = .unread }
+            file = try beginBundle(path)
+            condition = .good
         }
         guard let open = file else { return }
-        try open.write(bytes, 0..<bytes.count, at: bundleCount)
-        try open.sync()
+        takeSpace(for: bytes.count, entriesLeft: MerkleTree.tileWidth - 1 - position % MerkleTree.tileWidth)
+        do throws(VaultError) {
+            try open.write(bytes, 0..<bytes.count, at: bundleCount)
+        } catch {
+            // Nothing is promised yet: what was written of it is taken back.
+            condition = isFirst && (try? open.truncate(to: bundleCount)) != nil ? .good : .unread
+            allocated = 0
+            throw error
+        }
+        do throws(VaultError) {
+            try open.sync()
+        } catch {
+            condition = .unsynced
+            throw error
+        }
         bundleCount += bytes.count
+    }
+
+    /// The bundle prepared beforehand, or a new one; its name is durable.
+    private mutating func beginBundle(_ path: String) throws(VaultError) -> any OpenFile {
+        allocated = 0
+        try makeFolders(parent(of: path))
+        if isNextReady {
+            isNextReady = false
+            // Whatever is not empty is not what was prepared.
+            if try reader.files.attributes(reader.nextPath)?.count == 0 {
+                try reader.files.rename(reader.nextPath, to: path)
+                allocated = Self.bundleSpace
+            }
+        }
+        let open = try reader.files.open(path, .readWrite)
+        try reader.files.syncDirectory(parent(of: path))
+        return open
+    }
+
+    /// For bytes about to be written and the bundle's further entries. On a full disk the write itself will tell.
+    private mutating func takeSpace(for count: Int, entriesLeft: Int = 0) {
+        guard let file else { return }
+        let needed = max(bundleCount + count + entriesLeft * Self.entrySpace, allocated == 0 ? Self.bundleSpace : 0)
+        guard needed > allocated, (try? file.allocate(needed)) != nil else { return }
+        allocated = needed
+    }
+
+    private mutating func prepareNext() {
+        do throws(VaultError) {
+            if let left = try reader.files.attributes(reader.nextPath), left.count > 0 {
+                try reader.files.remove(reader.nextPath)
+            }
+            try reader.files.open(reader.nextPath, .readWrite).allocate(Self.bundleSpace)
+            isNextReady = true
+        } catch {
+            // Tried again with the next entry: it is for the day when there is no space.
+            try? reader.files.remove(reader.nextPath)
+        }
+    }
+
+    /// Brings tiles and checkpoint after the entries. Errors: then the rest is still owed.
+    private mutating func settle() throws(VaultError) {
+        while let tile = owedTiles.first {
+            try write(tile)
+            owedTiles.removeFirst()
+        }
+        guard isUnsigned else { return }
+        try sign()
+        isUnsigned = false
     }
 
     private func write(_ tile: MerkleTree.Tile) throws(VaultError) {

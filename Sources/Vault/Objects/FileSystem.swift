@@ -1,6 +1,6 @@
 /// Everything the vault asks of the operating system's files, so that tests can fail, reorder and cut each of it.
 ///
-/// Paths are absolute. Errors: `.notFound`, `.exists`, `.readOnly`, `.noSpace`, else `.io` with the call and the path.
+/// Paths are absolute. Errors: `.notFound`, `.exists`, `.readOnly`, `.noSpace`, `.unsupported`, else `.io` with the call and the path.
 public protocol FileSystem: Sendable {
     func open(_ path: String, _ mode: FileMode) throws(VaultError) -> any OpenFile
     /// Nil when nothing stands there.
@@ -11,6 +11,8 @@ public protocol FileSystem: Sendable {
     func makeDirectory(_ path: String) throws(VaultError)
     /// Atomic; what stood at `to` is replaced.
     func rename(_ from: String, to: String) throws(VaultError)
+    /// A second name for the same file. Errors: `.exists`; `.unsupported` where files can have one name only.
+    func link(_ from: String, to: String) throws(VaultError)
     /// Fine when it is gone already.
     func remove(_ path: String) throws(VaultError)
     /// Makes a folder's entries durable (`fsync` of the folder).
@@ -55,7 +57,11 @@ public protocol OpenFile: AnyObject, Sendable {
     /// All of `bytes[range]`, or an error.
     func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int) throws(VaultError)
     func count() throws(VaultError) -> Int
+    /// Also gives back what `allocate` took.
     func truncate(to count: Int) throws(VaultError)
+    /// Takes the space for the first `count` bytes, so that writing them cannot meet a full disk; the file's size stays. Does
+    /// nothing where the file system cannot. Errors: `.noSpace`.
+    func allocate(_ count: Int) throws(VaultError)
     /// `fdatasync`. After an error the file's unsynced bytes count as lost; never asked again on the same file.
     func sync() throws(VaultError)
 }

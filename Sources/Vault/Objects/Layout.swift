@@ -27,15 +27,38 @@ struct Layout: Sendable {
         let name = id.description
         return objects + "/" + name.prefix(2) + "/" + name
     }
+    /// A part that is whole, until its entry is committed.
+    func part(_ id: ObjectID) -> String { open + "/\(id).part" }
     static let shards: [String] = (0...255).map { Hex.encode([UInt8($0)]) }
 }
 
 /// The last step before the ledger: a durable file under its final name.
+///
+/// The name in `open/` stays until the entry is committed, so that a start finds everything unfinished there and need not
+/// look through the objects.
 enum Publishing {
-    /// Renames a synced part to its object and makes the name durable.
-    static func move(_ part: String, _ object: ObjectID, _ layout: Layout, _ files: any FileSystem) throws(VaultError) {
+    /// Gives a synced part its object's name too, durably. Fine when it has it already.
+    static func link(_ part: String, _ object: ObjectID, _ layout: Layout, _ files: any FileSystem) throws(VaultError) {
         let path = layout.object(object)
-        try files.rename(part, to: path)
+        do throws(VaultError) {
+            try files.link(part, to: path)
+        } catch {
+            // A name is a digest, and only synced bytes ever get one: what stands there is the same.
+            guard error.code == .exists else { throw error }
+        }
         try files.syncDirectory(parent(of: path))
+    }
+
+    /// Whether this file system can do that. Errors: `.unsupported`.
+    static func probe(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {
+        let name = layout.open + "/probe"
+        do throws(VaultError) {
+            try files.remove(name)
+            try files.link(layout.lock, to: name)
+            try files.remove(name)
+        } catch {
+            // Anything else, a full disk for example, is met and told where it matters.
+            if error.code == .unsupported { throw error }
+        }
     }
 }

@@ -1,4 +1,4 @@
-import CCrypto
+import CFiles
 import Core
 import Glibc
 
@@ -54,6 +54,18 @@ public struct PosixFileSystem: FileSystem {
 
     public func rename(_ from: String, to: String) throws(VaultError) {
         guard unsafe Glibc.rename(from, to) == 0 else { throw failure("rename", to) }
+    }
+
+    public func link(_ from: String, to: String) throws(VaultError) {
+        guard unsafe Glibc.link(from, to) != 0 else { return }
+        switch errno {
+        // link(2): EPERM is said of a file system without hard links, the others by those that know no such call.
+        case EPERM, EOPNOTSUPP, ENOSYS, EXDEV:
+            throw VaultError(
+                .unsupported, "link failed on \(to): this file system gives a file one name only.",
+                hint: "Keep the vault on ext4, xfs, btrfs, f2fs or tmpfs, not on FAT or exFAT.")
+        default: throw failure("link", to)
+        }
     }
 
     public func remove(_ path: String) throws(VaultError) {
@@ -150,8 +162,15 @@ private final class PosixFile: OpenFile {
         guard retrying({ ftruncate(descriptor, off_t(count)) }) == 0 else { throw failure("ftruncate", path) }
     }
 
+    func allocate(_ count: Int) throws(VaultError) {
+        guard retrying({ sudocam_allocate(descriptor, Int64(count)) }) != 0 else { return }
+        if errno == EOPNOTSUPP || errno == ENOSYS { return }
+        throw failure("fallocate", path)
+    }
+
+    /// EINTR says that the wait was broken off, not that anything was lost, so it alone is asked again.
     func sync() throws(VaultError) {
-        guard fdatasync(descriptor) == 0 else { throw failure("fdatasync", path) }
+        guard retrying({ fdatasync(descriptor) }) == 0 else { throw failure("fdatasync", path) }
     }
 }
 

@@ -28,6 +28,10 @@ final class SealedPart: Wipeable {
         /// The last chunk is sealed: nothing can be appended; publishing may be tried again.
         var isSealed = false
         var object: ObjectID?
+        /// A sync failed: only a new file can make these bytes durable.
+        var mustRewrite = false
+        /// The name in `open/` is durable too.
+        var isNameSynced = false
         /// Published or discarded.
         var isFinished = false
     }
@@ -39,10 +43,16 @@ final class SealedPart: Wipeable {
     /// Plain bytes appended; read without the lock that a slow disk may hold.
     private let plainCount = Atomic<Int>(0)
     private let dirty = Atomic<Bool>(true)
+    /// What became of the ledger's entry for it: one thread at a time tries.
+    let entry = Mutex(Entry.none)
+    enum Entry { case none, attempted, committed }
     /// Called when the disk is full, before one more attempt; true when something was freed.
     private let makeRoom: @Sendable () -> Bool
 
-    /// Writes the header. Errors: as `FileSystem`.
+    /// Another program may take what was freed before it is used; so often a write asks again.
+    static let rescues = 8
+
+    /// Writes the header. Errors: as `FileSystem`; then nothing stays.
     init(
         _ identity: ClipIdentity, to recipient: AgeRecipient, path: String, files: any FileSystem,
         makeRoom: @escaping @Sendable () -> Bool
@@ -64,7 +74,12 @@ final class SealedPart: Wipeable {
             State(
                 file: file, path: path, key: key, buffer: [UInt8](repeating: 0, count: AgePayload.sealedChunkSize),
                 digest: digest, digestBefore: digest, unsynced: [(0, head, head.count)]))
-        try state.withLock { (state) throws(VaultError) in try flush(&state) }
+        do throws(VaultError) {
+            try state.withLock { (state) throws(VaultError) in try flush(&state) }
+        } catch {
+            try? files.remove(path)
+            throw error
+        }
     }
 
     deinit { wipe() }
@@ -113,11 +128,15 @@ final class SealedPart: Wipeable {
     private func flush(_ state: inout State) throws(VaultError) {
         while state.written < state.unsynced.count {
             let piece = state.unsynced[state.written]
-            do throws(VaultError) {
-                try state.file.write(piece.bytes, 0..<piece.count, at: piece.offset)
-            } catch {
-                guard error.code == .noSpace, makeRoom() else { throw error }
-                try state.file.write(piece.bytes, 0..<piece.count, at: piece.offset)
+            var attempts = 0
+            while true {
+                do throws(VaultError) {
+                    try state.file.write(piece.bytes, 0..<piece.count, at: piece.offset)
+                    break
+                } catch {
+                    attempts += 1
+                    guard error.code == .noSpace, attempts <= Self.rescues, makeRoom() else { throw error }
+                }
             }
             state.written += 1
         }
@@ -127,17 +146,34 @@ final class SealedPart: Wipeable {
     /// - Returns: what went wrong with the disk, if the clip was saved all the same.
     func sync() throws(VaultError) -> VaultError? {
         guard dirty.exchange(false, ordering: .relaxed) else { return nil }
-        let (file, pieces): ((any OpenFile)?, Int) = state.withLock { state in
-            state.isFinished ? (nil, 0) : (state.file, state.written)
+        let (file, pieces, unnamed): ((any OpenFile)?, Int, String?) = state.withLock { state in
+            if state.isFinished { return (nil, 0, nil) }
+            return (state.file, state.written, state.isNameSynced ? nil : state.path)
         }
         guard let file else { return nil }
         do throws(VaultError) {
+            if state.withLock({ $0.mustRewrite }) {
+                throw VaultError(.io, "An earlier fdatasync of \(file.path) failed.")
+            }
             try file.sync()
         } catch {
-            try state.withLock { (state) throws(VaultError) in try rewrite(&state) }
+            try state.withLock { (state) throws(VaultError) in
+                guard state.file === file, !state.isFinished else { return }
+                state.mustRewrite = true
+                do throws(VaultError) { try rewrite(&state) } catch {
+                    dirty.store(true, ordering: .relaxed)
+                    throw error
+                }
+            }
             return error
         }
-        state.withLock { state in if state.file === file { Self.settle(&state, pieces) } }
+        // Bytes without a name are lost all the same: POSIX lets fdatasync leave the folder's entry behind.
+        if let unnamed { try files.syncDirectory(parent(of: unnamed)) }
+        state.withLock { state in
+            guard state.file === file else { return }
+            state.isNameSynced = true
+            Self.settle(&state, pieces)
+        }
         return nil
     }
 
@@ -157,16 +193,25 @@ final class SealedPart: Wipeable {
         let synced = state.unsynced.first?.offset ?? payloadStart + state.sealedChunks * AgePayload.sealedChunkSize
         var buffer = [UInt8](repeating: 0, count: AgePayload.sealedChunkSize)
         var offset = 0
-        while offset < synced {
-            let count = min(try state.file.read(at: offset, into: &buffer), synced - offset)
-            guard count > 0 else { throw VaultError(.io, "\(state.path) is shorter than what was synced.") }
-            try file.write(buffer, 0..<count, at: offset)
-            offset += count
+        do throws(VaultError) {
+            while offset < synced {
+                let count = min(try state.file.read(at: offset, into: &buffer), synced - offset)
+                guard count > 0 else { throw VaultError(.io, "\(state.path) is shorter than what was synced.") }
+                try file.write(buffer, 0..<count, at: offset)
+                offset += count
+            }
+            for piece in state.unsynced { try file.write(piece.bytes, 0..<piece.count, at: piece.offset) }
+            try file.sync()
+            try files.syncDirectory(parent(of: path))
+        } catch {
+            // Or the next start would take it for a second clip.
+            try? files.remove(path)
+            throw error
         }
-        for piece in state.unsynced { try file.write(piece.bytes, 0..<piece.count, at: piece.offset) }
-        try file.sync()
         try? files.remove(state.path)
         (state.file, state.path) = (file, path)
+        state.mustRewrite = false
+        state.isNameSynced = true
         state.written = state.unsynced.count
         Self.settle(&state, state.written)
     }
@@ -193,19 +238,24 @@ final class SealedPart: Wipeable {
             }
             state.object = object
             // Under this name recovery knows that the part is whole, and need not cut it at a chunk.
-            let named = layout.open + "/\(object).part"
-            try files.rename(state.path, to: named)
-            state.path = named
+            let named = layout.part(object)
+            try rename(&state, to: named)
             var trouble: VaultError?
             do throws(VaultError) {
+                if state.mustRewrite { throw VaultError(.io, "An earlier fdatasync of \(named) failed.") }
                 try state.file.sync()
             } catch {
                 trouble = error
+                state.mustRewrite = true
                 try rewrite(&state)
-                try files.rename(state.path, to: named)
-                state.path = named
+                try rename(&state, to: named)
             }
-            try Publishing.move(state.path, object, layout, files)
+            // Until the entry is committed this name is what a start finds the object by.
+            if !state.isNameSynced {
+                try files.syncDirectory(layout.open)
+                state.isNameSynced = true
+            }
+            try Publishing.link(named, object, layout, files)
             state.isFinished = true
             state.unsynced = []
             state.written = 0
@@ -214,6 +264,15 @@ final class SealedPart: Wipeable {
             return (object, byteCount, trouble)
         }
     }
+
+    private func rename(_ state: inout State, to named: String) throws(VaultError) {
+        guard state.path != named else { return }
+        try files.rename(state.path, to: named)
+        state.path = named
+    }
+
+    /// The entry is committed: the object's own name is enough. Should this fail, the next start sees to it.
+    func leaveOpenFolder() { state.withLock { state in if state.isFinished { try? files.remove(state.path) } } }
 
     /// The clip ends exactly at a chunk's end: age wants that chunk marked as the last, so it is sealed once more, with
     /// the same plaintext under another nonce.

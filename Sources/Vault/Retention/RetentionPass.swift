@@ -38,6 +38,8 @@ struct RetentionPass {
     let isTimeTrusted: Bool
     /// Bytes that a full disk lacks.
     let needed: Int
+    /// Removed already, though the catalog still lists them.
+    var gone: Set<ObjectID> = []
 
     struct Outcome: Sendable, Equatable {
         var deletions: [Deletion] = []
@@ -53,7 +55,7 @@ struct RetentionPass {
 
     func run(_ catalog: some RetentionCatalog, limit: Int = .max) throws(VaultError) -> Outcome {
         var outcome = Outcome()
-        var gone: Set<ObjectID> = []
+        var gone = gone
         var freed: [CameraID: Int] = [:]
         let cameras = try catalog.cameras()
 

@@ -36,12 +36,7 @@ extension Vault {
             try shred(epochs, rule: "owner")
             let tried = try proveClosed(clips)
             let policy = retention.withLock { $0.policy }
-            var left = clips[...]
-            while !left.isEmpty {
-                let batch = left.prefix(32)
-                left = left.dropFirst(batch.count)
-                try delete(batch.map { ($0, .shredded) }, policy)
-            }
+            try deleteShredded(clips, policy)
             return ShredReport(
                 epochs: epochs, objects: clips.count, triedInVain: tried,
                 freedBytes: clips.reduce(0) { $0 + $1.byteCount })
@@ -75,7 +70,7 @@ extension Vault {
         return tried
     }
 
-    /// What an interrupted shredding left: the ledger says the key is destroyed, the file may be there.
+    /// What an interrupted shredding left: the ledger says the key is destroyed; its file may be there, and its clips.
     func finishShredding() throws(VaultError) {
         var isChanged = false
         for name in try files.list(layout.epochs) {
@@ -85,5 +80,22 @@ extension Vault {
             isChanged = true
         }
         if isChanged { try files.syncDirectory(layout.epochs) }
+        let (holds, policy) = (try index.holds(), retention.withLock { $0.policy })
+        for (epoch, camera) in try index.shreddedEpochsWithClips() {
+            // A hold that came later keeps the bytes, though nobody can open them.
+            let clips = try index.clips(ofEpoch: epoch, camera, id).filter { clip in
+                !holds.contains { $0.covers(clip) }
+            }
+            try deleteShredded(clips, policy)
+        }
+    }
+
+    private func deleteShredded(_ clips: [ClipRecord], _ policy: RetentionPolicy) throws(VaultError) {
+        var left = clips[...]
+        while !left.isEmpty {
+            let batch = left.prefix(32)
+            left = left.dropFirst(batch.count)
+            try delete(batch.map { ($0, .shredded) }, policy)
+        }
     }
 }

@@ -39,6 +39,8 @@ extension Vault {
         try await retentionLane.run { [self] () throws(VaultError) in
             if !isDryRun {
                 try confirmClock()
+                // First, or what a failed pass entered would not be known to be unfinished.
+                _ = try committer().settle()
                 try finishDeletions()
             }
             return try pass(limit: limit, isDryRun: isDryRun, extraSpace: 0)
@@ -82,7 +84,8 @@ extension Vault {
     private func pass(
         limit: Int, isDryRun: Bool, extraSpace: Int, _ other: RetentionPolicy? = nil
     ) throws(VaultError) -> RetentionReport {
-        if !isDryRun { try committer().settle() }
+        let isIndexCurrent = isDryRun ? true : try committer().settle()
+        let tail = isIndexCurrent ? LedgerReader.Tail() : try ledger.tail(from: index.position())
         let now = time.wallNow()
         let (policy, leases) = retention.withLock { retention in
             retention.leases = retention.leases.filter { $0.value.expires > now }
@@ -90,9 +93,10 @@ extension Vault {
         }
         let needed = max(extraSpace, policy.freeBytes - (try files.space(layout.root).free))
         let isTrusted = isTimeTrusted
+        // With an index that is behind only the full disk counts: that it cannot be written is mostly due to it.
         let pass = RetentionPass(
-            policy: policy, holds: try index.holds(), leases: leases, now: now, isTimeTrusted: isTrusted,
-            needed: max(0, needed))
+            policy: policy, holds: try index.holds() + tail.holds, leases: leases, now: now,
+            isTimeTrusted: isTrusted && isIndexCurrent, needed: max(0, needed), gone: tail.deleted)
         let outcome = try pass.run(IndexCatalog(index: index, vault: id), limit: limit)
         var report = RetentionReport(
             isUnfinished: outcome.isUnfinished, unmet: outcome.unmet, isTimeTrusted: isTrusted)
@@ -104,9 +108,10 @@ extension Vault {
         while !left.isEmpty {
             let batch = left.prefix(Self.deletionBatch)
             left = left.dropFirst(batch.count)
-            try delete(batch.map { ($0.clip, $0.cause) }, policy)
+            try delete(batch.map { ($0.clip, $0.cause) }, policy, entered: tail.policy)
             report.deletions += batch.map { RetentionReport.Deletion(clip: $0.clip, cause: $0.cause) }
         }
+        guard isIndexCurrent else { return report }
         if isTrusted { report.shreddedEpochs = try shredEmptyEpochs(before: now.utcDay - 1) }
         try refillBallast(policy)
         return report
@@ -116,11 +121,16 @@ extension Vault {
     private static let deletionBatch = 32
 
     /// Entry, file, folder, row; a crash in between is finished by the next start.
-    func delete(_ clips: [(ClipRecord, RetentionCause)], _ policy: RetentionPolicy) throws(VaultError) {
+    ///
+    /// - Parameter entered: the policy last named by entries that the index does not know.
+    func delete(
+        _ clips: [(ClipRecord, RetentionCause)], _ policy: RetentionPolicy, entered: ObjectID? = nil
+    ) throws(VaultError) {
         let now = time.wallNow()
         let digest = policy.digest
         var entries: [LedgerEntry] = []
-        if try index.policy() != digest { entries.append(LedgerEntry(at: now, .policy(digest, policy.text))) }
+        let inForce = if let entered { entered } else { try index.policy() }
+        if inForce != digest { entries.append(LedgerEntry(at: now, .policy(digest, policy.text))) }
         for (clip, cause) in clips {
             entries.append(
                 LedgerEntry(
@@ -132,22 +142,26 @@ extension Vault {
         }
         try committer().commit(entries)
         for (clip, cause) in clips { hub.send(.deleted(clip, cause)) }
-        try unlink(clips.map(\.0.object))
+        _ = try unlink(clips.map(\.0.object))
     }
 
     /// Takes away files whose removal the ledger has.
-    private func unlink(_ objects: [ObjectID]) throws(VaultError) {
-        for object in objects { try files.remove(layout.object(object)) }
+    /// - Returns: false when the index could not be told: then it is done once more, later.
+    private func unlink(_ objects: [ObjectID]) throws(VaultError) -> Bool {
+        for object in objects {
+            try files.remove(layout.object(object))
+            // Its first name, if it could not be taken away when the clip was committed.
+            try files.remove(layout.part(object))
+        }
         for folder in Set(objects.map { parent(of: layout.object($0)) }) { try files.syncDirectory(folder) }
-        try index.finished(deletions: objects)
+        return (try? index.finished(deletions: objects)) != nil
     }
 
     /// What an interrupted pass left: the ledger says it is gone, the file may be there.
     func finishDeletions() throws(VaultError) {
         while true {
             let pending = try index.pendingDeletions(limit: 256)
-            guard !pending.isEmpty else { return }
-            try unlink(pending)
+            guard !pending.isEmpty, try unlink(pending) else { return }
         }
     }
 

@@ -99,7 +99,8 @@ extension Vault {
             verification.report.add([VerificationFinding(kind, .epoch(epoch), detail)])
         }
         var found: Set<EpochID> = []
-        for name in try files.list(layout.epochs) {
+        // What a failed write left is nobody's epoch, and the next start takes it away.
+        for name in try files.list(layout.epochs) where !name.hasSuffix(".age.tmp") {
             guard name.hasSuffix(".age"), let epoch = EpochID(String(name.dropLast(4))) else {
                 verification.report.findings.append(
                     VerificationFinding(.extra, .file("epochs/\(name)"), "is no epoch of this vault"))

@@ -1,0 +1,202 @@
+import Core
+import Foundation
+import Glibc
+import Synchronization
+import TestKit
+import Testing
+
+@testable import Vault
+
+/// A small file system of its own, mounted for the test; nil where nothing may be mounted.
+private final class SmallDisk: Sendable {
+    enum Kind: String, CaseIterable { case tmpfs, ext4 }
+    let path: String
+    private let folder: TemporaryFolder
+
+    init?(_ kind: Kind, mebibytes: Int) throws {
+        folder = try TemporaryFolder(in: FileManager.default.fileExists(atPath: "/dev/shm") ? "/dev/shm" : nil)
+        path = folder.path + "/disk"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        guard geteuid() == 0 else { return nil }
+        do {
+            switch kind {
+            case .tmpfs:
+                _ = try outputOfProgram("mount", ["-t", "tmpfs", "-o", "size=\(mebibytes)m", "tmpfs", path])
+            case .ext4:
+                let image = folder.path + "/image"
+                _ = try outputOfProgram("truncate", ["-s", "\(mebibytes)M", image])
+                // No blocks kept for root: full is full.
+                _ = try outputOfProgram("mkfs.ext4", ["-q", "-F", "-m", "0", "-b", "4096", image])
+                _ = try outputOfProgram("mount", ["-o", "loop", image, path])
+            }
+        } catch {
+            return nil
+        }
+        // A failed mount leaves the folder on the disk it was made on, which must not be filled.
+        guard Self.device(path) != Self.device(folder.path) else { return nil }
+    }
+    private static func device(_ path: String) -> UInt {
+        var status = stat()
+        return stat(path, &status) == 0 ? UInt(status.st_dev) : 0
+    }
+    deinit { _ = try? outputOfProgram("umount", ["-l", path]) }
+
+    var free: Int { (try? PosixFileSystem().space(path).free) ?? 0 }
+}
+
+/// Another program that wants every block there is.
+private final class Filler: Sendable {
+    private let path: String
+    private let isOver = Atomic(false)
+    private let ended = DispatchSemaphore(value: 0)
+
+    init(_ disk: SmallDisk) { path = disk.path + "/filler" }
+
+    /// To the last byte, once.
+    func fill() {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        defer { close(descriptor) }
+        for size in [1 << 20, 4096, 1] {
+            let bytes = [UInt8](repeating: 7, count: size)
+            while write(descriptor, bytes, size) > 0 {}
+        }
+        fsync(descriptor)
+    }
+    /// And whatever becomes free from now on.
+    func goOn() {
+        Thread.detachNewThread { [self] in
+            let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+            let bytes = [UInt8](repeating: 7, count: 4096)
+            while !isOver.load(ordering: .relaxed) {
+                if write(descriptor, bytes, bytes.count) <= 0 { usleep(50) }
+            }
+            close(descriptor)
+            ended.signal()
+        }
+    }
+    func stop() {
+        isOver.store(true, ordering: .relaxed)
+        ended.wait()
+    }
+    func remove() { unlink(path) }
+}
+
+@Suite(.serialized) struct FullDiskTests {
+    private static let camera = CameraID.random()
+    private static let clipBytes = 300_000
+
+    private static func open(_ disk: SmallDisk, _ time: ManualTime) async throws -> Vault {
+        let vault = try await Vault.open(
+            at: disk.path + "/vault", mode: .write(softwareVersion: "test"), time: time)
+        var policy = RetentionPolicy()
+        // Only what the disk refuses counts.
+        policy.freeBytes = 0
+        vault.setRetention(policy)
+        return vault
+    }
+    private static func record(_ vault: Vault, _ time: ManualTime) async throws -> ClipRecord {
+        let clip = try await RecordingTests.record(vault, patternBytes(clipBytes), at: time.wallNow(), camera: camera)
+        time.advance(microseconds: 60_000_000)
+        return clip
+    }
+
+    @Test(arguments: SmallDisk.Kind.allCases)
+    private func `S4 V11: at 0 bytes free the oldest goes, whoever else wants the space`(kind: SmallDisk.Kind)
+        async throws
+    {
+        guard let disk = try SmallDisk(kind, mebibytes: 24) else {
+            print("skipped: no \(kind.rawValue) may be mounted here")
+            return
+        }
+        let time = ManualTime()
+        _ = try await Vault.create(
+            at: disk.path + "/vault", passphrase: SecretBytes(text: TemporaryVault.passphrase), time: time,
+            scryptWorkFactor: 4, ballast: 1 << 20)
+        var vault = try await Self.open(disk, time)
+        var clips: [ClipRecord] = []
+        for _ in 0..<40 { clips.append(try await Self.record(vault, time)) }
+        _ = try await vault.hold(camera: nil, range: clips[0].range, note: "evidence")
+
+        // Filled once: recording goes on as if nothing were.
+        let filler = Filler(disk)
+        filler.fill()
+        #expect(disk.free == 0)
+        for _ in 0..<15 { clips.append(try await Self.record(vault, time)) }
+        #expect(try vault.index.knowsObject(clips[0].object), "the held clip is gone")
+        #expect(try !vault.index.knowsObject(clips[1].object), "nothing was deleted")
+        var findings = try await vault.verify().findings
+        #expect(findings.isEmpty, "\(findings)")
+
+        // Filled again and again: not one clip can be recorded, but every deletion is entered and done.
+        filler.goOn()
+        var refused = 0
+        for _ in 0..<40 {
+            do { clips.append(try await Self.record(vault, time)) } catch let error as VaultError {
+                #expect(error.code == .noSpace, "\(error)")
+                refused += 1
+                time.advance(microseconds: 60_000_000)
+            }
+        }
+        filler.stop()
+        filler.fill()
+        #expect(disk.free == 0)
+        let tail = try vault.ledger.tail(from: 0)
+        #expect(tail.deleted.count > 20 && !tail.deleted.contains(clips[0].object))
+        for object in tail.deleted {
+            #expect(try vault.files.attributes(vault.layout.object(object)) == nil, "deleted and still there")
+        }
+
+        // A start at 0 bytes free.
+        await vault.close()
+        filler.fill()
+        vault = try await Self.open(disk, time)
+        findings = try await vault.verify().findings
+        #expect(findings.isEmpty, "\(findings)")
+        // Space comes: recording goes on without another start.
+        filler.remove()
+        clips.append(try await Self.record(vault, time))
+        _ = try await vault.applyRetention()
+        findings = try await vault.verify().findings
+        #expect(findings.isEmpty, "\(findings)")
+        await vault.close()
+        vault = try await Self.open(disk, time)
+        findings = try await vault.verify().findings
+        #expect(findings.isEmpty, "\(findings)")
+        #expect(try vault.index.knowsObject(clips[clips.count - 1].object))
+        print("\(kind.rawValue): \(tail.deleted.count) clips went, \(refused) of 40 found no space")
+        await vault.close()
+    }
+
+    @Test(arguments: SmallDisk.Kind.allCases)
+    private func `S4 R2: when only held footage is left, recording stops with an alarm and returns with space`(
+        kind: SmallDisk.Kind
+    ) async throws {
+        guard let disk = try SmallDisk(kind, mebibytes: 16) else {
+            print("skipped: no \(kind.rawValue) may be mounted here")
+            return
+        }
+        let time = ManualTime()
+        _ = try await Vault.create(
+            at: disk.path + "/vault", passphrase: SecretBytes(text: TemporaryVault.passphrase), time: time,
+            scryptWorkFactor: 4, ballast: 0)
+        let vault = try await Self.open(disk, time)
+        let alarms = vault.events
+        var clips: [ClipRecord] = []
+        for _ in 0..<10 { clips.append(try await Self.record(vault, time)) }
+        _ = try await vault.hold(camera: nil, range: TimeRange(clips[0].start, clips[9].end), note: "")
+        let filler = Filler(disk)
+        filler.fill()
+        await #expect(throws: VaultError(.noSpace, "")) {
+            for _ in 0..<20 { clips.append(try await Self.record(vault, time)) }
+        }
+        for clip in clips.prefix(10) { #expect(try vault.index.knowsObject(clip.object)) }
+        filler.remove()
+        clips.append(try await Self.record(vault, time))
+        let findings = try await vault.verify().findings
+        #expect(findings.isEmpty, "\(findings)")
+        await vault.close()
+        var isTold = false
+        for await case .alarm(let text) in alarms where text.contains("Recording stops") { isTold = true }
+        #expect(isTold)
+    }
+}
