@@ -181,9 +181,13 @@ extension Index {
     func shreddedEpochsWithClips() throws(VaultError) -> [(EpochID, CameraID)] {
         try Self.wrapping {
             try database.read { db in
-                try Row.fetchAll(db, sql: "SELECT epoch, camera FROM epoch WHERE shredded = 1 AND clips > 0").map {
-                    (try EpochID(blob: $0[0]), try CameraID(blob: $0[1]))
-                }
+                try Row.fetchAll(
+                    db,
+                    sql: """
+                        SELECT epoch.uuid, camera.uuid FROM epoch JOIN camera ON camera.number = epoch.camera
+                        WHERE shredded = 1 AND epoch.clips > 0
+                        """
+                ).map { (try EpochID(blob: $0[0]), try CameraID(blob: $0[1])) }
             }
         }
     }

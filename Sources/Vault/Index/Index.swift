@@ -43,6 +43,15 @@ final class Index: Sendable {
         }
     }
 
+    /// For a disk so full that no temporary file can be counted on.
+    static func inMemory() throws(VaultError) -> Index {
+        try wrapping {
+            let index = Index(try DatabaseQueue())
+            try index.database.write { db in try prepare(db) }
+            return index
+        }
+    }
+
     /// A database that belongs to this process alone: SQLite keeps what exceeds its page cache in a nameless file, so memory
     /// does not grow with the vault (V46). Where no folder for such a file can be written, in memory.
     private static func scratch() throws -> DatabaseQueue {
