@@ -69,6 +69,7 @@ struct UnsyncedFileSystem: FileSystem {
         }
         func count() throws(VaultError) -> Int { try base.count() }
         func truncate(to count: Int) throws(VaultError) { try base.truncate(to: count) }
+        func allocate(_ count: Int) throws(VaultError) {}
         func sync() throws(VaultError) {}
     }
 
@@ -79,6 +80,7 @@ struct UnsyncedFileSystem: FileSystem {
     func list(_ path: String) throws(VaultError) -> [String] { try base.list(path) }
     func makeDirectory(_ path: String) throws(VaultError) { try base.makeDirectory(path) }
     func rename(_ from: String, to: String) throws(VaultError) { try base.rename(from, to: to) }
+    func link(_ from: String, to: String) throws(VaultError) { try base.link(from, to: to) }
     func remove(_ path: String) throws(VaultError) { try base.remove(path) }
     func syncDirectory(_ path: String) throws(VaultError) {}
     func isNetwork(_ path: String) throws(VaultError) -> Bool { try base.isNetwork(path) }
