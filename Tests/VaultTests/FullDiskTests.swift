@@ -190,13 +190,17 @@ private final class Filler: Sendable {
             for _ in 0..<20 { clips.append(try await Self.record(vault, time)) }
         }
         for clip in clips.prefix(10) { #expect(try vault.index.knowsObject(clip.object)) }
+        #expect(vault.diskPressure == .stopped)
         filler.remove()
         clips.append(try await Self.record(vault, time))
+        #expect(vault.diskPressure == .full)
+        _ = try await vault.applyRetention()
+        #expect(vault.diskPressure == .none)
         let findings = try await vault.verify().findings
         #expect(findings.isEmpty, "\(findings)")
         await vault.close()
         var isTold = false
-        for await case .alarm(let text) in alarms where text.contains("Recording stops") { isTold = true }
+        for await case .disk(.stopped) in alarms { isTold = true }
         #expect(isTold)
     }
 }
