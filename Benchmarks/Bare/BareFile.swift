@@ -27,6 +27,12 @@ final class BareFile: Sendable {
     static func rename(_ from: String, _ to: String) throws {
         guard unsafe Glibc.rename(from, to) == 0 else { throw Bare.failure("rename") }
     }
+    static func link(_ from: String, _ to: String) throws {
+        guard unsafe Glibc.link(from, to) == 0 else { throw Bare.failure("link") }
+    }
+    static func remove(_ path: String) throws {
+        guard unsafe unlink(path) == 0 else { throw Bare.failure("unlink") }
+    }
     static func syncFolder(_ path: String) throws {
         let folder = try BareFile(path, O_RDONLY | O_DIRECTORY)
         guard fsync(folder.descriptor) == 0 else { throw Bare.failure("fsync of a folder") }

@@ -3,7 +3,7 @@ import Glibc
 import Synchronization
 
 /// What a recorder of sealed clips cannot do without: ChaCha20-Poly1305 over 64 KiB chunks, SHA-256 over what comes out,
-/// writes, and SudoCam's syncs and renames in SudoCam's order. No keys, no checks, no index.
+/// writes, and SudoCam's syncs, links and renames in SudoCam's order. No keys, no checks, no index.
 final class BareRecorder: Sendable {
     /// As long as a clip's header; its random bytes give every clip a name of its own.
     private static let headerSize = 400
@@ -57,9 +57,11 @@ final class BareRecorder: Sendable {
         try file.sync()
         let shard = folder + "/objects/" + name.prefix(2)
         let path = shard + "/" + name
-        try BareFile.rename(named, path)
+        try BareFile.syncFolder(folder + "/open")
+        try BareFile.link(named, path)
         try BareFile.syncFolder(shard)
         try ledger.commit()
+        try BareFile.remove(named)
         return path
     }
 

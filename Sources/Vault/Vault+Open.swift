@@ -66,7 +66,7 @@ extension Vault {
         guard let lock = try patientLock(layout, files) else { throw inUse(layout) }
         try Publishing.probe(layout, files)
         var alarms: [String] = []
-        try makeRoomToStart(layout, files, &alarms)
+        let isFull = try makeRoomToStart(layout, files, &alarms)
         let key = try ledgerKey(layout, file, files)
         try LedgerWriter.prepare(files, path: layout.ledger)
         let ledger = LedgerReader(files: files, path: layout.ledger)
@@ -103,6 +103,7 @@ extension Vault {
         let vault = Vault(
             layout: layout, files: files, time: time, mode: .write(softwareVersion: version), file: file, index: index,
             ledger: ledger, writing: Writing(committer: committer, lock: lock), hub: hub, alarms: alarms)
+        if isFull { vault.note(.full) }
         try vault.finishDeletions()
         try vault.finishShredding()
         return vault
@@ -174,14 +175,15 @@ extension Vault {
     /// SQLite alone asks for half of this when it opens an index.
     private static let smallestFreeSpace = 1 << 20
 
+    /// Whether the disk is full; then the reserve goes.
     private static func makeRoomToStart(
         _ layout: Layout, _ files: any FileSystem, _ alarms: inout [String]
-    ) throws(VaultError) {
-        guard try files.space(layout.root).free < smallestFreeSpace,
-            let ballast = try files.attributes(layout.ballast), ballast.count > 0
-        else { return }
+    ) throws(VaultError) -> Bool {
+        guard try files.space(layout.root).free < smallestFreeSpace else { return false }
+        guard let ballast = try files.attributes(layout.ballast), ballast.count > 0 else { return true }
         try files.remove(layout.ballast)
         alarms.append("The disk is full; the reserve of \(ballast.count >> 20) MiB was given up.")
+        return true
     }
 
     private static func removeIndex(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {

@@ -74,6 +74,7 @@ extension Vault {
             try committer.commit([LedgerEntry(at: time.wallNow(), .clip(record))])
             entry = .committed
         }
+        if diskPressure == .stopped { note(.full) }
         part.leaveOpenFolder()
         recording.withLock { recording in
             recording.open[ObjectIdentifier(part)] = nil
@@ -155,7 +156,9 @@ extension Vault {
     /// holds. True when something went.
     private func makeRoom() -> Bool {
         let hadReserve = giveUpBallast()
-        return deleteForSpace() || hadReserve
+        let isRelieved = deleteForSpace() || hadReserve
+        note(isRelieved ? .full : .stopped)
+        return isRelieved
     }
 
     /// `body`, and again as long as a full disk gives way.

@@ -16,6 +16,16 @@ public enum VaultEvent: Sendable, Hashable {
     case unlocked
     /// Something the owner must hear of.
     case alarm(String)
+    case disk(DiskPressure)
+}
+
+/// How a full disk bears on recording.
+public enum DiskPressure: Int, Sendable, Hashable {
+    case none
+    /// The disk is full; the oldest footage goes, and recording goes on.
+    case full
+    /// The disk is full and nothing may be deleted: recording stops until there is space.
+    case stopped
 }
 
 /// A sealed store of clips. Records while locked; reads when unlocked; loses nothing that it has confirmed.
@@ -47,6 +57,7 @@ public final class Vault: Sendable {
     let scrubLane = Lane.serial("vault.scrub")
     let recording = Mutex(Recording())
     let retention = Mutex(RetentionState())
+    private let pressure = Mutex(DiskPressure.none)
     /// Nil when only reading, or closed.
     let writing: Mutex<Writing?>
 
@@ -124,6 +135,20 @@ public final class Vault: Sendable {
             ? VaultError(.readOnly, "The vault was opened for reading.")
             : VaultError(.closed, "The vault is closed.")
     }
+
+    /// Cleared by the retention pass that finds space again.
+    public var diskPressure: DiskPressure { pressure.withLock { $0 } }
+
+    func note(_ pressure: DiskPressure) {
+        let isNew = self.pressure.withLock { known in
+            defer { known = pressure }
+            return known != pressure
+        }
+        if isNew { hub.send(.disk(pressure)) }
+    }
+
+    /// What is free on the vault's file system.
+    public func freeBytes() throws(VaultError) -> Int { try files.space(layout.root).free }
 
     // MARK: Keys
 

@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "BrowserTests"))
 from recorder import PASSPHRASE, Checks, Recorder, request  # noqa: E402
+from disks import Disks  # noqa: E402
 from proof import Proof  # noqa: E402
 from refusals import Refusals  # noqa: E402
 from threats import Threats  # noqa: E402
@@ -61,6 +62,7 @@ class Tests(Checks):
         try:
             threats.run()
             Refusals(self).run()
+            Disks(self).run()
             Proof(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
             self.check("verify beside a recorder that commits all the time finds nothing", self.beside)
@@ -91,8 +93,11 @@ class Tests(Checks):
             alive = time.time() * 1e6
             recorder.start()
             time.sleep(3)
-            for _ in range(self.kills):
-                time.sleep(random.uniform(0.3, 3.0))
+            for number in range(self.kills):
+                # Mostly before the first clip is whole, now and then after some.
+                time.sleep(random.uniform(0.05, 1.2) if number % 6 else random.uniform(1.2, 4))
+                if number % 200 == 199:
+                    print(f"     {number + 1} kills, {len(committed)} clips, slowest restart {slowest:.2f} s, most lost {lost:.1f} s", flush=True)
                 killed = time.time() * 1e6
                 recorder.process.kill()
                 recorder.process.wait(10)
@@ -435,7 +440,7 @@ class Tests(Checks):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sudocam", required=True)
-    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--only", help="run the checks whose name contains this")
     options = parser.parse_args()
     random.seed(os.environ.get("SUDOCAM_SEED", "1"))

@@ -67,6 +67,13 @@ extension RecorderServices {
         out.value("retention_deleted_bytes_total", [], retained.deletedBytes)
         out.family("retention_unmet_bytes", "gauge", "Bytes a budget or a full disk asks for and nothing may give.")
         out.value("retention_unmet_bytes", [], retained.unmetBytes)
+        out.family(
+            "disk_full", "gauge", "0: there is space; 1: full, the oldest goes; 2: full, recording stops.")
+        out.value("disk_full", [], vault.diskPressure.rawValue)
+        if let free = try? vault.freeBytes() {
+            out.family("disk_free_bytes", "gauge", "Bytes free on the vault's file system.")
+            out.value("disk_free_bytes", [], free)
+        }
         out.family("clock_trusted", "gauge", "0 while nobody vouches for the wall clock.")
         out.value("clock_trusted", [], retained.isTimeTrusted ? 1 : 0)
         if let scrub = self.scrub.current {

@@ -53,6 +53,7 @@ public struct RecorderApplication: Sendable {
         let services = RecorderServices(
             vault: vault, recording: recording, media: media, accounts: accounts, changes: changes, time: time)
         for alarm in vault.openingAlarms { services.raise(alarm: alarm) }
+        if let alarm = vault.diskPressure.alarm { services.raise(alarm: alarm, topic: DiskPressure.topic) }
         try await media.bind()
 
         let listen = configuration.listen
@@ -155,6 +156,7 @@ struct IdleLock: Service {
                     case .alarm(let text):
                         logger.error("alarm", metadata: ["alarm": "\(text)"])
                         recorder.raise(alarm: text)
+                    case .disk(let pressure): tell(pressure)
                     case .committed, .gap, .deleted, .locked, .unlocked: changes.changed()
                     }
                 }
@@ -171,6 +173,27 @@ struct IdleLock: Service {
             group.cancelAll()
         }
         changes.close()
+    }
+
+    private func tell(_ pressure: DiskPressure) {
+        guard let text = pressure.alarm else {
+            logger.notice("there is space on the disk again")
+            return recorder.clear(topic: DiskPressure.topic)
+        }
+        logger.error("alarm", metadata: ["alarm": "\(text)"])
+        recorder.raise(alarm: text, topic: DiskPressure.topic)
+    }
+}
+
+extension DiskPressure {
+    static let topic = "disk"
+    var alarm: String? {
+        switch self {
+        case .none: nil
+        case .full: "The disk is full; the oldest footage is deleted so that recording goes on."
+        case .stopped:
+            "The disk is full and nothing may be deleted: what is left is on hold, being read, or being recorded. Recording stops until there is space."
+        }
     }
 }
 

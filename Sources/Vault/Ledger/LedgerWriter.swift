@@ -229,6 +229,10 @@ struct LedgerWriter {
 
     private func makeFolders(_ path: String) throws(VaultError) {
         guard try reader.files.attributes(path) == nil else { return }
+        // The ledger's own folder is never made here: where it is missing the disk has gone, and another one answers.
+        guard path.utf8.count > reader.path.utf8.count else {
+            throw VaultError(.notFound, "\(path) is missing.", hint: "Is the vault's disk still mounted?")
+        }
         try makeFolders(parent(of: path))
         try reader.files.makeDirectory(path)
         try reader.files.syncDirectory(parent(of: path))

@@ -114,6 +114,11 @@ extension Vault {
         guard isIndexCurrent else { return report }
         if isTrusted { report.shreddedEpochs = try shredEmptyEpochs(before: now.utcDay - 1) }
         try refillBallast(policy)
+        if diskPressure != .none,
+            try freeBytes() > policy.freeBytes.addingSaturating(2 * (try rescueBytes()))
+        {
+            note(.none)
+        }
         return report
     }
 
@@ -196,15 +201,7 @@ extension Vault {
         retentionLane.runBlocking {
             do throws(VaultError) {
                 let report = try pass(limit: 64, isDryRun: false, extraSpace: try rescueBytes())
-                if report.deletions.isEmpty {
-                    hub.send(
-                        .alarm(
-                            "The disk is full and nothing may be deleted: what is left is on hold, being read, or being recorded. Recording stops until there is space."
-                        ))
-                    return false
-                }
-                hub.send(.alarm("The disk is full; the oldest footage was deleted to go on recording."))
-                return true
+                return !report.deletions.isEmpty
             } catch {
                 hub.send(.alarm("The disk is full and no footage could be deleted: \(error.reason)"))
                 return false
@@ -214,7 +211,8 @@ extension Vault {
 
     /// The reserve is made again once there is room for it twice over.
     private func refillBallast(_ policy: RetentionPolicy) throws(VaultError) {
-        guard let attributes = try files.attributes(layout.root), attributes.isDirectory,
+        // Without vault.json here its disk is not: what lies under the mount point is not ours to fill.
+        guard try files.attributes(layout.vaultFile) != nil,
             try files.attributes(layout.ballast) == nil,
             try files.space(layout.root).free > policy.freeBytes.addingSaturating(2 * Self.ballastSize)
         else { return }
