@@ -51,10 +51,7 @@ extension Vault {
         let id = VaultID.random()
         let owner = try AgeIdentity.random()
         let recovery = try AgeIdentity.random()
-        let ownerFile = try AgeFile.seal(try owner.text()) { (fileKey) throws(VaultError) in
-            [try AgeWrapping.wrap(fileKey, passphrase: passphrase, workFactor: workFactor)]
-        }
-        try files.replace(layout.owner, with: ownerFile)
+        try files.replace(layout.owner, with: try owner.sealed(passphrase, workFactor: workFactor))
         let seed = SecretBytes.random(count: 32)
         let ledgerKey = try LedgerKey(seed: seed, vault: id)
         var bytes = try unsafe seed.withBytes { (bytes) throws(VaultError) in unsafe Array(bytes) }
@@ -66,7 +63,8 @@ extension Vault {
         try files.replace(layout.ledger + "/checkpoint", with: try checkpoint.signed(by: ledgerKey))
 
         let file = VaultFile(
-            id: id, recipients: [owner.recipient, recovery.recipient], ledger: ledgerKey.verifier)
+            id: id, recipients: [owner.recipient, recovery.recipient], recovery: recovery.recipient,
+            ledger: ledgerKey.verifier)
         try files.replace(layout.vaultFile, with: file.encoded)
         try files.syncDirectory(parent(of: layout.root))
         return VaultCreation(id: id, recoveryIdentity: try recovery.text())

@@ -86,14 +86,10 @@ extension Vault {
         let epoch = EpochID.random()
         let identity = try AgeIdentity.random()
         defer { identity.secret.wipe() }
-        let sealed = try AgeFile.seal(try identity.text()) { (fileKey) throws(VaultError) in
-            var stanzas: [AgeStanza] = []
-            for recipient in file.recipients { stanzas.append(try AgeWrapping.wrap(fileKey, to: recipient)) }
-            return stanzas
-        }
-        guard let digest = ObjectID(digest: Digest.sha256(sealed)) else {
-            throw VaultError(.invalid, "The digest has a wrong size.")
-        }
+        // An interrupted change of the recipients is finished first: whoever it removed is sealed to no longer.
+        try settleRecipients(committer)
+        let sealed = try AgeFile.seal(try identity.text(), to: file.recipients)
+        let digest = try ObjectID(hashing: sealed)
         try files.replace(layout.epoch(epoch), with: sealed)
         let record = EpochRecord(epoch: epoch, camera: camera, day: day, recipient: identity.recipient, file: digest)
         try committer.commit([LedgerEntry(at: time.wallNow(), .epoch(record))])

@@ -59,6 +59,15 @@ public struct AgeIdentity: Sendable {
         try self.init(secret: secret)
     }
 
+    /// As a passphrase age file: `keys/owner.age`.
+    func sealed(_ passphrase: SecretBytes, workFactor: Int) throws(VaultError) -> [UInt8] {
+        let text = try text()
+        defer { text.wipe() }
+        return try AgeFile.seal(text) { (fileKey) throws(VaultError) in
+            [try AgeWrapping.wrap(fileKey, passphrase: passphrase, workFactor: workFactor)]
+        }
+    }
+
     /// `AGE-SECRET-KEY-1…` and a newline.
     public func text() throws(VaultError) -> SecretBytes {
         var bytes = try unsafe secret.withBytes { (bytes) throws(VaultError) in unsafe Array(bytes) }

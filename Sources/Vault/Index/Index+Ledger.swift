@@ -98,6 +98,7 @@ extension Index {
             ).execute(arguments: [
                 epoch.epoch.blob, epoch.camera.blob, epoch.day, epoch.recipient.description, Data(epoch.file.digest),
             ])
+            try made(epoch, at: position, db)
         case .delete(let deletion):
             let object = Data(deletion.object.digest)
             try db.cachedStatement(
@@ -129,7 +130,10 @@ extension Index {
             try db.execute(
                 sql: "INSERT OR REPLACE INTO meta (key, value) VALUES ('policy', ?)",
                 arguments: [Data(policy.digest)])
-        case .camera, .clock, .open, .other: break
+        case .open(_, let vaultFile, _): try remember("vaultFile", Data(vaultFile.digest), db)
+        case .recipients(let record): try changed(record, at: position, db)
+        case .rewrap(let epoch, let file, let vaultFile): try rewrapped(epoch, file, vaultFile, db)
+        case .camera, .clock, .export, .share, .other: break
         }
     }
 

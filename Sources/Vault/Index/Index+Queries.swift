@@ -157,14 +157,17 @@ extension Index {
         }
     }
 
-    /// The epoch of a camera's day; the last one made, if a crash or a restore left several.
+    /// The epoch a camera's day is recorded under: none that somebody knows who was removed since it was made.
     func epoch(_ camera: CameraID, day: Int64) throws(VaultError) -> EpochRecord? {
         try Self.wrapping {
             try database.read { db in
                 try Row.fetchOne(
                     db,
                     sql:
-                        "SELECT epoch, recipient, file FROM epoch WHERE camera = ? AND day = ? AND shredded = 0 LIMIT 1",
+                        """
+                        SELECT epoch, recipient, file FROM epoch WHERE camera = ? AND day = ? AND shredded = 0
+                        AND \(Self.isAfterRemoval) LIMIT 1
+                        """,
                     arguments: [camera.blob, day]
                 ).map { row in
                     guard let recipient = AgeRecipient(row[1] as String),
@@ -196,7 +199,7 @@ extension Index {
     package func dump() throws(VaultError) -> [String] {
         try Self.wrapping {
             try database.read { db in
-                try ["meta", "clip", "usage", "gap", "epoch", "deleted", "hold"].flatMap { table in
+                try ["meta", "clip", "usage", "gap", "epoch", "sealing", "deleted", "hold"].flatMap { table in
                     try Row.fetchAll(db, sql: "SELECT * FROM \(table) ORDER BY 1").map { table + $0.description }
                 }
             }

@@ -8,7 +8,7 @@ import GRDB
 /// One process writes and checkpoints it (`flock` sees to that): Debian 12's SQLite 3.40.1 corrupts a database when two
 /// connections checkpoint at once. Readers are `query_only`.
 final class Index: Sendable {
-    static let schemaVersion = 2
+    static let schemaVersion = 3
     /// Longer, or ending before it starts: such a clip's times cannot be (case T10).
     static let plausibleDuration: Int64 = 3_600_000_000
     /// Year 9999: beyond it no calendar of ours goes.

@@ -54,7 +54,7 @@ struct LedgerVerification {
         report.entries = tree.count
         judge(checkpoint, tree, signedRoot, suspects, tileFindings)
         if let lastVaultFile, lastVaultFile.digest != Digest.sha256(vaultFile) {
-            add(.damaged, .vaultFile, "differs from what the ledger recorded at the last start")
+            add(.damaged, .vaultFile, "differs from what the ledger last recorded")
         }
         for sequences in sequences.values { report.sequenceHoles += sequences.holes }
     }
@@ -156,7 +156,21 @@ struct LedgerVerification {
         case .hold(let hold): holds[hold.hold] = hold
         case .release(let hold): holds[hold] = nil
         case .shred(let epoch, _): shredded.insert(epoch)
-        case .open(_, let vaultFile, _): lastVaultFile = vaultFile
+        case .open(_, let vaultFile, _):
+            if let lastVaultFile, lastVaultFile != vaultFile {
+                add(.forged, subject, "starts with a vault.json that no change of the recipients made")
+            }
+            lastVaultFile = vaultFile
+        case .recipients(let record): lastVaultFile = record.vaultFile
+        case .rewrap(let epoch, let file, _):
+            if epochs[epoch] == nil || shredded.contains(epoch) {
+                add(.outOfOrder, subject, "seals epoch \(epoch) anew, which has no key")
+            }
+            epochs[epoch]?.file = file
+        case .export(let epoch, _):
+            if epochs[epoch] == nil { add(.outOfOrder, subject, "gives out the key of epoch \(epoch), which is unknown") }
+        case .share(let object, _):
+            if clips[object] == nil { add(.outOfOrder, subject, "shares object \(object), which is not there") }
         case .gap, .camera, .clock, .other: break
         }
     }
