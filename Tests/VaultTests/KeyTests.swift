@@ -151,14 +151,17 @@ import Testing
                 }
                 await vault.close()
             }
-            // As it lies there, before anybody mends it.
+            // As it lies there, before anybody mends it: at most a file too many, named as what it is.
             let reader = try await temporary.open(.read)
             let found = try await reader.verify().findings
-            #expect(found == [], "cut at \(cut), unmended")
+            #expect(
+                found.allSatisfy { $0.kind == .extra && $0.detail.contains("interrupted re-wrapping") },
+                "cut at \(cut), unmended: \(found)")
             await reader.close()
             let vault = try await temporary.open()
             #expect(try await vault.verify().findings == [], "cut at \(cut)")
-            #expect(!(try temporary.folder.everyFile().contains { $0.hasSuffix(".new") || $0.hasSuffix(".tmp") }))
+            let leftovers = try temporary.folder.everyFile().filter { $0.hasSuffix(".new") || $0.hasSuffix(".tmp") }
+            #expect(leftovers == [], "cut at \(cut)")
             try await check(vault, cut, isWhole)
             #expect(try await vault.verify().findings == [], "cut at \(cut), finished")
             await vault.close()
@@ -196,7 +199,7 @@ import Testing
     @Test func `V34: recovery cut at any file operation leaves the recovery identity able to finish it`() async throws {
         let (original, clips) = try await Self.filled()
         let recoveryText = original.creation.recoveryIdentity.revealed()
-        let recovery = try AgeIdentity(text: SecretBytes(text: recoveryText))
+        let kept = try AgeIdentity(text: SecretBytes(text: recoveryText))
         func authority(_ vault: Vault) async throws -> KeyAuthority {
             try await vault.authorise(identity: SecretBytes(text: recoveryText))
         }
@@ -207,14 +210,15 @@ import Testing
                 scryptWorkFactor: 4)
             _ = try await vault.rewrap(recovery)
         } check: { vault, cut, isWhole in
-            #expect(Self.opened(vault, clips, by: recovery) == 6, "cut at \(cut)")
+            #expect(Self.opened(vault, clips, by: kept) == 6, "cut at \(cut)")
             // One passphrase opens the vault, never none and never both.
             let new = try? await vault.authorise(passphrase: SecretBytes(text: Self.newPassphrase))
             let old = try? await Self.owner(vault)
             #expect((new == nil) != (old == nil), "cut at \(cut)")
             #expect(!isWhole || new != nil)
             guard let new else { return }
-            #expect(try await vault.rewrap(try await authority(vault)).remaining == 0)
+            let recovery = try await authority(vault)
+            #expect(try await vault.rewrap(recovery).remaining == 0)
             #expect(Self.opened(vault, clips, by: new.identity) == 6, "cut at \(cut)")
         }
     }
@@ -289,7 +293,8 @@ import Testing
         try vault.files.replace(vault.layout.epoch(doomed.identity.epoch) + ".new", with: sealed)
         await vault.close()
         vault = try await temporary.open()
-        #expect(!(try temporary.folder.everyFile().contains { $0.contains("\(doomed.identity.epoch)") }))
+        let leftovers = try temporary.folder.everyFile().filter { $0.contains("\(doomed.identity.epoch)") }
+        #expect(leftovers == [])
         #expect(try await vault.verify().findings == [])
         await vault.close()
     }

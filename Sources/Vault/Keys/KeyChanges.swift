@@ -60,9 +60,9 @@ struct KeyChanges {
             }
             try publish(layout.vaultFile)
             try files.syncDirectory(layout.root)
-            return
         }
-        for path in [owner, vaultFile] where try files.attributes(path) != nil {
+        // A passphrase's change is one rename: what it left unrenamed is nobody's.
+        for path in [owner, layout.owner + ".tmp", vaultFile] where try files.attributes(path) != nil {
             try files.remove(path)
             try files.syncDirectory(parent(of: path))
         }

@@ -86,7 +86,11 @@ extension Vault {
             if let epoch = KeyChanges.epoch(name), try isPending(name, verification.epochs[epoch]?.file) { continue }
             guard name.hasSuffix(".age"), let epoch = EpochID(String(name.dropLast(4))) else {
                 verification.report.findings.append(
-                    VerificationFinding(.extra, .file("epochs/\(name)"), "is no epoch of this vault"))
+                    VerificationFinding(
+                        .extra, .file("epochs/\(name)"),
+                        KeyChanges.epoch(name) == nil
+                            ? "is no epoch of this vault"
+                            : "is left of an interrupted re-wrapping; the next start takes it away"))
                 continue
             }
             found.insert(epoch)
