@@ -111,7 +111,8 @@ extension Vault {
         try committer.commit(entries)
         let vault = Vault(
             layout: layout, files: files, time: time, mode: .write(softwareVersion: version),
-            sealing: sealing, index: index, ledger: ledger, writing: Writing(committer: committer, lock: lock), hub: hub, alarms: alarms)
+            sealing: sealing, index: index, ledger: ledger, writing: Writing(committer: committer, lock: lock),
+            hub: hub, alarms: alarms)
         try vault.finishDeletions()
         try vault.finishShredding()
         return vault

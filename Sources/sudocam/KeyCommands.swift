@@ -107,7 +107,8 @@ extension KeyCommand {
 
     struct RemoveRecipient: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "remove-recipient", abstract: "Shut a recipient out of what comes, and out of the old days' files.")
+            commandName: "remove-recipient",
+            abstract: "Shut a recipient out of what comes, and out of the old days' files.")
         @OptionGroup var configuration: ConfigurationOptions
         @Argument(help: "age1…, as `sudocam key list` shows it.") var recipient: String
         @Flag(help: "Also the recovery identity's, or the one you authorise this with.") var force = false
@@ -140,7 +141,9 @@ extension KeyCommand {
             discussion: "--passphrase-fd reads two lines: the old passphrase, then the new one.")
         @OptionGroup var configuration: ConfigurationOptions
         @Flag(
-            help: "Make a new owner's identity too, so that an old copy of keys/owner.age opens nothing that is sealed anew.")
+            help:
+                "Make a new owner's identity too, so that an old copy of keys/owner.age opens nothing that is sealed anew."
+        )
         var newKey = false
         @OptionGroup var passphrase: PassphraseOptions
         @OptionGroup var output: OutputOptions
@@ -205,7 +208,8 @@ extension KeyCommand {
                 try output.print(changed) {
                     "The owner has a new identity and passphrase.\n" + text(changed)
                         + (changed.remaining > 0 && newRecovery
-                            ? "\nKeep the old recovery identity until none remain: `sudocam key rewrap --identity` takes it." : "")
+                            ? "\nKeep the old recovery identity until none remain: `sudocam key rewrap --identity` takes it."
+                            : "")
                 }
                 if changed.remaining > 0 { throw ExitCode(1) }
             }
@@ -234,7 +238,8 @@ extension KeyCommand {
 
     struct ExportEpoch: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "export-epoch", abstract: "One camera's day for a third party: its key, its recordings, how to open them.")
+            commandName: "export-epoch",
+            abstract: "One camera's day for a third party: its key, its recordings, how to open them.")
         @OptionGroup var configuration: ConfigurationOptions
         @Argument(help: "A camera's key, name or UUID.") var camera: String
         @Argument(help: "The day, by UTC, as 2026-11-25.") var day: String
@@ -265,7 +270,8 @@ extension KeyCommand {
                     "\(exported.folder): \(exported.clips) clip(s), \(megabytes(exported.bytes)), the key "
                         + (exported.to.map { "sealed to \($0)." } ?? "UNSEALED: keep it from others.")
                         + (exported.dayIsOpen
-                            ? "\nThe day is not over: the key also opens what this camera records until midnight UTC." : "")
+                            ? "\nThe day is not over: the key also opens what this camera records until midnight UTC."
+                            : "")
                 }
             }
         }
@@ -277,7 +283,8 @@ extension KeyCommand {
         @OptionGroup var configuration: ConfigurationOptions
         @Argument(
             parsing: .remaining,
-            help: "The beginning of an object's name (8 digits or more, see clips); with --camera a time, as in export.")
+            help: "The beginning of an object's name (8 digits or more, see clips); with --camera a time, as in export."
+        )
         var clip: [String]
         @Option(help: "A camera's key, name or UUID: CLIP is a time then.") var camera: String?
         @Option(help: "Who it is for: age1….") var to: String

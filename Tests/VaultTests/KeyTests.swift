@@ -40,7 +40,8 @@ import Testing
         }
     }
 
-    @Test func `a new recipient opens every day, a removed one nothing new, and the ledger tells of both`() async throws {
+    @Test func `a new recipient opens every day, a removed one nothing new, and the ledger tells of both`() async throws
+    {
         let (temporary, old) = try await Self.filled()
         let vault = try await temporary.open()
         let anna = try AgeIdentity.random()
@@ -267,7 +268,9 @@ import Testing
         await again.close()
     }
 
-    @Test func `a shredded day does not come back with a re-wrapping, however both are interleaved or cut`() async throws {
+    @Test func `a shredded day does not come back with a re-wrapping, however both are interleaved or cut`()
+        async throws
+    {
         let (original, clips) = try await Self.filled()
         let doomed = clips[0]
         let day = doomed.start.utcDay
@@ -299,7 +302,9 @@ import Testing
         await vault.close()
     }
 
-    @Test func `recording beside changes of the recipients: each new epoch is sealed to those of its moment`() async throws {
+    @Test func `recording beside changes of the recipients: each new epoch is sealed to those of its moment`()
+        async throws
+    {
         let temporary = try await TemporaryVault()
         let vault = try await temporary.open()
         let owner = try await Self.owner(vault)
@@ -325,7 +330,9 @@ import Testing
         await vault.close()
     }
 
-    @Test func `vault.json changed by another hand: told at the start, found by verify, and no day is sealed to it`() async throws {
+    @Test func `vault.json changed by another hand: told at the start, found by verify, and no day is sealed to it`()
+        async throws
+    {
         let (temporary, clips) = try await Self.filled()
         var vault = try await temporary.open()
         try await vault.addRecipient(try AgeIdentity.random().recipient, try await Self.owner(vault))
@@ -346,7 +353,9 @@ import Testing
         await vault.close()
     }
 
-    @Test func `a damaged epoch file is left as it is, reported, and keeps no other from being re-wrapped`() async throws {
+    @Test func `a damaged epoch file is left as it is, reported, and keeps no other from being re-wrapped`()
+        async throws
+    {
         let (temporary, clips) = try await Self.filled()
         let vault = try await temporary.open()
         let owner = try await Self.owner(vault)
@@ -363,7 +372,9 @@ import Testing
         await vault.close()
     }
 
-    @Test func `stock age opens a shared clip with the recipient's own key, a salvaged one to its end too`() async throws {
+    @Test func `stock age opens a shared clip with the recipient's own key, a salvaged one to its end too`()
+        async throws
+    {
         let temporary = try await TemporaryVault()
         var vault = try await temporary.open()
         let start = temporary.time.wallNow()
@@ -402,7 +413,8 @@ import Testing
         await vault.close()
     }
 
-    @Test func `an exported day opens with stock age by who it was meant for, that camera and day alone`() async throws {
+    @Test func `an exported day opens with stock age by who it was meant for, that camera and day alone`() async throws
+    {
         let (temporary, clips) = try await Self.filled()
         let vault = try await temporary.open()
         let guest = try AgeIdentity.random()

@@ -1,4 +1,4 @@
-import Core
+public import Core
 import Foundation
 public import Vault
 
@@ -222,7 +222,8 @@ enum OutputFile {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
         } catch {
-            throw ServerError(.refused, "\(path) cannot be made.", hint: "Choose another place with --output.", underlying: error)
+            throw ServerError(
+                .refused, "\(path) cannot be made.", hint: "Choose another place with --output.", underlying: error)
         }
     }
 

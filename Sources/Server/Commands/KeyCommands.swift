@@ -1,5 +1,5 @@
 import CProcess
-public import Core
+import Core
 import Foundation
 public import Vault
 
@@ -13,7 +13,9 @@ public enum KeyCommands {
 
     /// One action, as it goes over the socket; the secrets follow on lines of their own.
     struct Request: Codable, Sendable {
-        enum Action: String, Codable { case addRecipient, removeRecipient, changePassphrase, replaceOwner, rewrap, export, share }
+        enum Action: String, Codable {
+            case addRecipient, removeRecipient, changePassphrase, replaceOwner, rewrap, export, share
+        }
         enum Credential: String, Codable { case passphrase, identity }
         var action: Action
         /// What the first secret is.
@@ -72,7 +74,8 @@ public enum KeyCommands {
     ) async throws(VaultError) -> Answer {
         func recipient(_ text: String?) throws(VaultError) -> AgeRecipient {
             guard let recipient = text.flatMap({ AgeRecipient($0) }) else {
-                throw VaultError(.invalid, "That is no recipient.", hint: "It begins with age1; `age-keygen -y` prints one.")
+                throw VaultError(
+                    .invalid, "That is no recipient.", hint: "It begins with age1; `age-keygen -y` prints one.")
             }
             return recipient
         }
@@ -271,7 +274,8 @@ public enum KeyCommands {
                 case .recipients(let added, let removed, let cause):
                     "recipients (\(cause)):" + added.map { " +\($0)" }.joined() + removed.map { " -\($0)" }.joined()
                 case .rewrapped(let count): "\(count) day(s) sealed to the recipients"
-                case .exported(let epoch, let to): "key of epoch \(epoch) given out, \(to.map { "sealed to \($0)" } ?? "unsealed")"
+                case .exported(let epoch, let to):
+                    "key of epoch \(epoch) given out, \(to.map { "sealed to \($0)" } ?? "unsealed")"
                 case .shared(let object, let to): "object \(object) shared with \(to)"
                 }
             return LogLine(entry: receipt.position, at: FileTime.iso(receipt.at), what: what)

@@ -12,7 +12,9 @@ extension ConfigurationReader {
         case "credential":
             guard let name = text_(value, "credential") else { return nil }
             guard !name.contains("/"), name != ".", name != ".." else {
-                add(value, "`credential` wants a name as LoadCredential gives it, without a slash; a path goes under `file`")
+                add(
+                    value,
+                    "`credential` wants a name as LoadCredential gives it, without a slash; a path goes under `file`")
                 return nil
             }
             return .credential(name)

@@ -26,7 +26,9 @@ struct KeyOrder {
 
 extension ControlSocket {
     /// Ends early, with what is done done, when the recorder stops.
-    func perform(_ order: KeyOrder, progress write: @escaping @Sendable (KeyCommands.Progress) async -> Void) async -> Reply {
+    func perform(_ order: KeyOrder, progress write: @escaping @Sendable (KeyCommands.Progress) async -> Void) async
+        -> Reply
+    {
         defer { for secret in order.secrets { secret.wipe() } }
         guard let request = order.request, let credential = order.secrets.first else {
             return Reply(ok: false, code: "malformed", message: "The request makes no sense.")

@@ -111,7 +111,8 @@ extension Index {
     }
 
     /// Up to `limit` clips whose object's name begins so.
-    func clips(named prefix: [UInt8], upTo end: [UInt8], limit: Int, _ vault: VaultID) throws(VaultError) -> [ClipRecord]
+    func clips(named prefix: [UInt8], upTo end: [UInt8], limit: Int, _ vault: VaultID) throws(VaultError)
+        -> [ClipRecord]
     {
         try Self.wrapping {
             try database.read { db in

@@ -35,7 +35,8 @@ extension Vault {
         let identity = try AgeIdentity(text: text)
         guard mayBeFormer || file.recipients.contains(identity.recipient) else {
             identity.secret.wipe()
-            throw VaultError(.keys, "This identity is not one of the vault's.", hint: "`sudocam key list` shows whose it is.")
+            throw VaultError(
+                .keys, "This identity is not one of the vault's.", hint: "`sudocam key list` shows whose it is.")
         }
         return KeyAuthority(identity: identity)
     }
@@ -92,7 +93,8 @@ extension Vault {
         let reread = try AgeIdentity(text: again)
         defer { reread.secret.wipe() }
         guard reread.recipient == identity.recipient else {
-            throw VaultError(.damaged, "The sealed owner's identity does not open again.", hint: "Check this machine's memory.")
+            throw VaultError(
+                .damaged, "The sealed owner's identity does not open again.", hint: "Check this machine's memory.")
         }
         return sealed
     }

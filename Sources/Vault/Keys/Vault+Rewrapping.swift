@@ -132,7 +132,8 @@ extension Vault {
             let reread = try AgeIdentity(text: again)
             defer { reread.secret.wipe() }
             guard reread.recipient == recipient else {
-                throw VaultError(.damaged, "The new epochs/\(epoch).age does not open.", hint: "Check this machine's memory.")
+                throw VaultError(
+                    .damaged, "The new epochs/\(epoch).age does not open.", hint: "Check this machine's memory.")
             }
         }
         return sealed

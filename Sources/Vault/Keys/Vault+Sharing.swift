@@ -25,7 +25,8 @@ extension Vault {
     /// The clip whose object's name begins with `prefix`. Errors: `.invalid`, `.notFound`.
     public func clip(named prefix: String) throws(VaultError) -> ClipRecord {
         guard (8...64).contains(prefix.utf8.count),
-            let first = Hex.decode(prefix.lowercased().padded("0")), let last = Hex.decode(prefix.lowercased().padded("f"))
+            let first = Hex.decode(prefix.lowercased().padded("0")),
+            let last = Hex.decode(prefix.lowercased().padded("f"))
         else { throw VaultError(.invalid, "An object is named by 8 to 64 hexadecimal digits.") }
         let clips = try index.clips(named: first, upTo: last, limit: 2, id)
         guard let clip = clips.first else {

@@ -168,7 +168,9 @@ struct LedgerVerification {
             }
             epochs[epoch]?.file = file
         case .export(let epoch, _):
-            if epochs[epoch] == nil { add(.outOfOrder, subject, "gives out the key of epoch \(epoch), which is unknown") }
+            if epochs[epoch] == nil {
+                add(.outOfOrder, subject, "gives out the key of epoch \(epoch), which is unknown")
+            }
         case .share(let object, _):
             if clips[object] == nil { add(.outOfOrder, subject, "shares object \(object), which is not there") }
         case .gap, .camera, .clock, .other: break
