@@ -282,10 +282,9 @@ extension KeyCommand {
             abstract: "Write one clip as an age file for somebody else; stock age opens it.")
         @OptionGroup var configuration: ConfigurationOptions
         @Argument(
-            parsing: .remaining,
             help: "The beginning of an object's name (8 digits or more, see clips); with --camera a time, as in export."
         )
-        var clip: [String]
+        var clip: String
         @Option(help: "A camera's key, name or UUID: CLIP is a time then.") var camera: String?
         @Option(help: "Who it is for: age1….") var to: String
         @Option(name: .shortAndLong, help: "The file to write.") var output: String
@@ -297,7 +296,7 @@ extension KeyCommand {
                 let (configuration, recipient) = (try configuration.read(), try sudocam.recipient(to))
                 let line = ProgressLine()
                 let shared = try await KeyCommands.share(
-                    configuration, clip.joined(), camera: camera, to: recipient, path: output, try credential.read()
+                    configuration, clip, camera: camera, to: recipient, path: output, try credential.read()
                 ) { done, total in line.show("\(megabytes(done)) of \(megabytes(total))") }
                 line.end()
                 try form.print(shared) {

@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "BrowserTests"))
 from recorder import PASSPHRASE, Checks, Recorder, request  # noqa: E402
+from keys import Keys  # noqa: E402
 from refusals import Refusals  # noqa: E402
 from threats import Threats  # noqa: E402
 from webdriver import free_port  # noqa: E402
@@ -60,6 +61,7 @@ class Tests(Checks):
         try:
             threats.run()
             Refusals(self).run()
+            Keys(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
             self.check("verify beside a recorder that commits all the time finds nothing", self.beside)
             self.check("locked memory holds neither the owner's identity nor a closed clip", self.memory)

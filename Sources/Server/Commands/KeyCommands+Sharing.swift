@@ -52,7 +52,10 @@ extension KeyCommands {
                     throw ServerError(.configuration, "\(what) is no time.")
                 }
                 let id = try VaultCommands.camera(camera, configuration, vault)
-                guard let clip = try await vault.clip(at: time, camera: id) else {
+                // Times are printed to the millisecond: a clip's start, typed as it was read, lies before it.
+                var found = try await vault.clip(at: time, camera: id)
+                if found == nil { found = try await vault.clip(at: time + 1000, camera: id) }
+                guard let clip = found else {
                     throw VaultError(
                         .notFound, "Nothing is recorded at \(FileTime.iso(time)), or its clip is still open.",
                         hint: "`sudocam clips` lists what there is.")
