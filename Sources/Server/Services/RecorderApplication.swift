@@ -137,6 +137,9 @@ package enum Hardening {
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         _ = sudocam_no_dump()
+        // Swift's runtime would print registers and memory of a crash, by a second process that may not look into this one and
+        // waits for ever. A crash shall end the process, and whoever started it shall see that.
+        for number in [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGSEGV, SIGTRAP] { signal(number, SIG_DFL) }
         // Frames pass through many buffers of libav, Swift and NIO; `mallopt(3)` M_PERTURB fills each when it is freed, so that
         // a closed clip's plaintext does not linger (`docs/threat-model.md`).
         _ = sudocam_fill_freed_memory(0x5A)
