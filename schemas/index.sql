@@ -5,7 +5,8 @@
 CREATE TABLE meta (
     key TEXT PRIMARY KEY NOT NULL,
     -- 'position': ledger entries taken in so far. 'clock': the last time somebody vouches for, see clip.doubtful.
-    -- 'policy': SHA-256 of the retention policy in force.
+    -- 'policy': SHA-256 of the retention policy in force. 'vaultFile': SHA-256 of vault.json as last entered.
+    -- 'recipients': the same, as the last change of the recipients left it; 'removal': the ledger entry that last took one away.
     value NOT NULL
 ) WITHOUT ROWID;
 
@@ -84,4 +85,15 @@ CREATE TABLE hold (
     start INTEGER NOT NULL,
     "end" INTEGER NOT NULL,
     note BLOB
+) WITHOUT ROWID;
+
+-- How epoch files are sealed, of those made or sealed anew since the recipients first changed.
+CREATE TABLE sealing (
+    epoch BLOB PRIMARY KEY NOT NULL,
+    -- SHA-256 of the epoch's file.
+    file BLOB NOT NULL,
+    -- SHA-256 of the vault.json whose recipients it is sealed to: another one than meta's 'recipients' is out of date.
+    recipients BLOB NOT NULL,
+    -- The ledger entry that made the epoch; 0 for those made before the first change.
+    made INTEGER NOT NULL
 ) WITHOUT ROWID;

@@ -9,6 +9,7 @@ public struct ServerError: Failure, Equatable {
         case certificate
         case noService
         case refused
+        case wrongPassphrase
     }
 
     public let code: Code

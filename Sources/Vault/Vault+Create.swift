@@ -52,10 +52,7 @@ extension Vault {
         let id = VaultID.random()
         let owner = try AgeIdentity.random()
         let recovery = try AgeIdentity.random()
-        let ownerFile = try AgeFile.seal(try owner.text()) { (fileKey) throws(VaultError) in
-            [try AgeWrapping.wrap(fileKey, passphrase: passphrase, workFactor: workFactor)]
-        }
-        try files.replace(layout.owner, with: ownerFile)
+        try files.replace(layout.owner, with: try owner.sealed(passphrase, workFactor: workFactor))
         let seed = SecretBytes.random(count: 32)
         let ledgerKey = try LedgerKey(seed: seed, vault: id)
         var bytes = try unsafe seed.withBytes { (bytes) throws(VaultError) in unsafe Array(bytes) }
@@ -69,7 +66,8 @@ extension Vault {
         // vault.json says that all else is there, so all else has to be durable before it.
         try files.syncDirectory(layout.root)
         let file = VaultFile(
-            id: id, recipients: [owner.recipient, recovery.recipient], ledger: ledgerKey.verifier)
+            id: id, recipients: [owner.recipient, recovery.recipient], recovery: recovery.recipient,
+            ledger: ledgerKey.verifier)
         try files.replace(layout.vaultFile, with: file.encoded)
         try files.syncDirectory(parent(of: layout.root))
         return VaultCreation(id: id, recoveryIdentity: try recovery.text())

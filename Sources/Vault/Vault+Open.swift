@@ -15,7 +15,7 @@ extension Vault {
             let layout = Layout(path)
             let file = try vaultFile(layout, files)
             return switch mode {
-            case .read: try openReading(layout, file, files, time)
+            case .read: try openReading(layout, files, time)
             case .write(let version): try openWriting(layout, file, files, time, version)
             }
         }
@@ -42,7 +42,7 @@ extension Vault {
     }
 
     private static func openReading(
-        _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ time: any TimeSource
+        _ layout: Layout, _ files: any FileSystem, _ time: any TimeSource
     ) throws(VaultError) -> Vault {
         let ledger = LedgerReader(files: files, path: layout.ledger)
         let index: Index
@@ -53,9 +53,10 @@ extension Vault {
             index = try Index.temporary()
         }
         try index.catchUp(ledger)
+        let changes = KeyChanges(layout: layout, files: files, index: index)
         return Vault(
-            layout: layout, files: files, time: time, mode: .read, file: file, index: index, ledger: ledger,
-            writing: nil,
+            layout: layout, files: files, time: time, mode: .read,
+            sealing: try changes.sealing(), index: index, ledger: ledger, writing: nil,
             hub: EventHub(), alarms: [])
     }
 
@@ -74,6 +75,11 @@ extension Vault {
         alarms += writer.alarms
 
         let (index, isIndexNew) = try openIndex(layout, files, ledger, writer.count, &alarms)
+        let changes = KeyChanges(layout: layout, files: files, index: index)
+        try changes.settleRecipients()
+        try changes.settleEpochs()
+        let sealing = try changes.sealing()
+        if let known = try index.vaultFileDigest(), known != sealing.digest { alarms.append(Self.changedByOthers) }
 
         let hub = EventHub()
         let committer = Committer(writer, vault: file.id, key: key, index: index) { entries in
@@ -95,28 +101,22 @@ extension Vault {
             LedgerEntry(
                 at: time.wallNow(),
                 .open(
-                    software: version, vaultFile: try digest(file, layout, files),
+                    software: version, vaultFile: sealing.digest,
                     isSynchronised: time.isWallSynchronised())))
         try committer.commit(entries)
         // What fails here is met again by the next start.
         for path in found.finished { try? files.remove(path) }
         let vault = Vault(
-            layout: layout, files: files, time: time, mode: .write(softwareVersion: version), file: file, index: index,
-            ledger: ledger, writing: Writing(committer: committer, lock: lock), hub: hub, alarms: alarms)
+            layout: layout, files: files, time: time, mode: .write(softwareVersion: version), sealing: sealing,
+            index: index, ledger: ledger, writing: Writing(committer: committer, lock: lock), hub: hub, alarms: alarms)
         if isFull { vault.note(.full) }
         try vault.finishDeletions()
         try vault.finishShredding()
         return vault
     }
 
-    private static func digest(
-        _ file: VaultFile, _ layout: Layout, _ files: any FileSystem
-    ) throws(VaultError) -> ObjectID {
-        guard let digest = ObjectID(digest: Digest.sha256(try files.contents(layout.vaultFile))) else {
-            throw VaultError(.invalid, "The digest has a wrong size.")
-        }
-        return digest
-    }
+    private static let changedByOthers =
+        "vault.json is not the one that the ledger knows: somebody else changed it. `sudocam key list` shows who it lets read new footage."
 
     private static func ledgerKey(
         _ layout: Layout, _ file: VaultFile, _ files: any FileSystem

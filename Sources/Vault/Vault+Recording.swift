@@ -125,6 +125,8 @@ extension Vault {
         if let found = try index.epoch(camera, day: day) {
             record = found
         } else {
+            // An interrupted change of the recipients is finished first: whoever it removed is sealed to no longer.
+            try settleRecipients(committer)
             let epoch = if let late, late.record.day == day { late } else { try makeEpoch(camera, day) }
             recording.withLock { $0.lateEpochs[camera] = epoch }
             record = epoch.record
@@ -140,14 +142,8 @@ extension Vault {
         let epoch = EpochID.random()
         let identity = try AgeIdentity.random()
         defer { identity.secret.wipe() }
-        let sealed = try AgeFile.seal(try identity.text()) { (fileKey) throws(VaultError) in
-            var stanzas: [AgeStanza] = []
-            for recipient in file.recipients { stanzas.append(try AgeWrapping.wrap(fileKey, to: recipient)) }
-            return stanzas
-        }
-        guard let digest = ObjectID(digest: Digest.sha256(sealed)) else {
-            throw VaultError(.invalid, "The digest has a wrong size.")
-        }
+        let sealed = try AgeFile.seal(try identity.text(), to: file.recipients)
+        let digest = try ObjectID(hashing: sealed)
         let record = EpochRecord(epoch: epoch, camera: camera, day: day, recipient: identity.recipient, file: digest)
         return Recording.LateEpoch(record: record, sealed: sealed)
     }

@@ -44,7 +44,6 @@ public final class Vault: Sendable {
     let layout: Layout
     let files: any FileSystem
     let time: any TimeSource
-    let file: VaultFile
     let index: Index
     let ledger: LedgerReader
     let keyring = Keyring()
@@ -58,6 +57,9 @@ public final class Vault: Sendable {
     let recording = Mutex(Recording())
     let retention = Mutex(RetentionState())
     private let pressure = Mutex(DiskPressure.none)
+    /// `vault.json` as it stands, and so who new epochs are sealed to.
+    let sealing: Mutex<Sealing>
+    var file: VaultFile { sealing.withLock { $0.file } }
     /// Nil when only reading, or closed.
     let writing: Mutex<Writing?>
 
@@ -94,15 +96,15 @@ public final class Vault: Sendable {
     }
 
     init(
-        layout: Layout, files: any FileSystem, time: any TimeSource, mode: VaultMode, file: VaultFile, index: Index,
+        layout: Layout, files: any FileSystem, time: any TimeSource, mode: VaultMode, sealing: Sealing, index: Index,
         ledger: LedgerReader, writing: Writing?, hub: EventHub, alarms: [String]
     ) {
-        id = file.id
+        id = sealing.file.id
         self.mode = mode
         self.layout = layout
         self.files = files
         self.time = time
-        self.file = file
+        self.sealing = Mutex(sealing)
         self.index = index
         self.ledger = ledger
         self.writing = Mutex(writing)
@@ -156,32 +158,18 @@ public final class Vault: Sendable {
 
     /// Brings the owner's identity into locked memory. Errors: `.wrongPassphrase`, `.keys`, `.noSpace` (scrypt's memory).
     public func unlock(passphrase: SecretBytes) async throws(VaultError) {
-        try await keyLane.run { [self] () throws(VaultError) in
-            let text: SecretBytes
-            do throws(VaultError) {
-                text = try AgeFile.openSecret(try files.contents(layout.owner)) { (header) throws(VaultError) in
-                    try AgeWrapping.unwrap(header, passphrase: passphrase)
-                }
-            } catch {
-                guard error.code == .noMatch else { throw error }
-                throw VaultError(.wrongPassphrase, "The passphrase does not open the vault.")
-            }
-            try unlockBlocking(text)
-        }
+        let authority = try await authorise(passphrase: passphrase)
+        unlock(authority)
     }
 
     /// With an identity as text: the recovery identity, or the owner's own. Errors: `.keys`.
     public func unlock(identity: SecretBytes) async throws(VaultError) {
-        try await keyLane.run { [self] () throws(VaultError) in try unlockBlocking(identity) }
+        let authority = try await authorise(identity: identity)
+        unlock(authority)
     }
 
-    private func unlockBlocking(_ text: SecretBytes) throws(VaultError) {
-        let identity = try AgeIdentity(text: text)
-        text.wipe()
-        guard file.recipients.contains(identity.recipient) else {
-            throw VaultError(.keys, "This identity is not one of the vault's.")
-        }
-        keyring.unlock(identity)
+    private func unlock(_ authority: KeyAuthority) {
+        keyring.unlock(authority.identity)
         hub.send(.unlocked)
     }
 

@@ -5,8 +5,10 @@ struct VaultFile: Sendable, Hashable {
     static let format = 1
 
     var id: VaultID
-    /// Who every epoch is sealed to: owner and recovery first.
+    /// Who every epoch is sealed to: the owner first.
     var recipients: [AgeRecipient]
+    /// The one whose identity is written down somewhere safe; nil when it was removed.
+    var recovery: AgeRecipient?
     /// Ed25519 public key of the ledger.
     var ledger: LedgerVerifier
 
@@ -19,15 +21,17 @@ struct VaultFile: Sendable, Hashable {
               "recipients": [
             \(recipients.map { "    " + JSON.quote($0.description) }.joined(separator: ",\n"))
               ],
+              "recovery": \(recovery.map { JSON.quote($0.description) } ?? "null"),
               "ledger": \(JSON.quote(Base64.encode(ledger.point, padded: true)))
             }
 
             """.utf8)
     }
 
-    init(id: VaultID, recipients: [AgeRecipient], ledger: LedgerVerifier) {
+    init(id: VaultID, recipients: [AgeRecipient], recovery: AgeRecipient?, ledger: LedgerVerifier) {
         self.id = id
         self.recipients = recipients
+        self.recovery = recovery
         self.ledger = ledger
     }
 
@@ -47,6 +51,9 @@ struct VaultFile: Sendable, Hashable {
             let point = json["ledger"]?.string.flatMap({ Base64.decode(Array($0.utf8), padded: true) }),
             let ledger = LedgerVerifier(point: point, vault: id)
         else { throw VaultError(.damaged, "\(path) is malformed.", hint: "Restore it from a backup or a remote.") }
-        self.init(id: id, recipients: recipients, ledger: ledger)
+        // Before there were commands for keys the second was the recovery identity's.
+        let second = recipients.dropFirst().first
+        let recovery = json["recovery"] == nil ? second : json["recovery"]?.string.flatMap { AgeRecipient($0) }
+        self.init(id: id, recipients: recipients, recovery: recovery, ledger: ledger)
     }
 }

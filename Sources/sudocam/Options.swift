@@ -32,21 +32,22 @@ struct PassphraseOptions: ParsableArguments {
     @Option(help: "Read the passphrase from this file descriptor instead of the terminal.")
     var passphraseFD: Int32?
 
-    func read(twice: Bool = false) throws -> SecretBytes {
+    /// One line, from the terminal without echo or from the descriptor, straight into locked memory.
+    func read(twice: Bool = false, prompt: String = "Passphrase: ") throws -> SecretBytes {
         if let passphraseFD { return try Self.line(from: passphraseFD) }
         guard isatty(STDIN_FILENO) == 1 else {
             throw CommandFailure("There is no terminal to ask for the passphrase. Give it with --passphrase-fd 0.")
         }
-        var first = try Self.ask("Passphrase: ")
+        let first = try Self.ask(prompt)
         if twice {
-            var second = try Self.ask("Once more: ")
-            defer { for index in second.indices { second[index] = 0 } }
-            guard first == second else { throw CommandFailure("The two passphrases differ.") }
+            let second = try Self.ask("Once more: ")
+            defer { second.wipe() }
+            guard first.isEqual(to: second) else { throw CommandFailure("The two passphrases differ.") }
         }
-        return SecretBytes(&first)
+        return first
     }
 
-    private static func ask(_ prompt: String) throws -> [UInt8] {
+    private static func ask(_ prompt: String) throws -> SecretBytes {
         FileHandle.standardError.write(Data(prompt.utf8))
         var before = termios()
         unsafe tcgetattr(STDIN_FILENO, &before)
@@ -57,23 +58,23 @@ struct PassphraseOptions: ParsableArguments {
             unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
             FileHandle.standardError.write(Data("\n".utf8))
         }
-        return try bytes(from: STDIN_FILENO)
+        return try line(from: STDIN_FILENO)
+    }
+
+    /// True for `yes`, with echo.
+    static func confirm(_ prompt: String) -> Bool {
+        FileHandle.standardError.write(Data(prompt.utf8))
+        return readLine() == "yes"
     }
 
     private static func line(from descriptor: Int32) throws -> SecretBytes {
-        var bytes = try bytes(from: descriptor)
-        return SecretBytes(&bytes)
-    }
-
-    private static func bytes(from descriptor: Int32) throws -> [UInt8] {
-        var bytes: [UInt8] = []
-        var byte: UInt8 = 0
-        while unsafe Glibc.read(descriptor, &byte, 1) == 1, byte != UInt8(ascii: "\n") {
-            bytes.append(byte)
-            guard bytes.count <= 1024 else { throw CommandFailure("The passphrase is longer than 1024 bytes.") }
+        let secret: SecretBytes
+        do { secret = try SecretBytes.line(from: descriptor) } catch {
+            guard error.code == .invalid else { throw error }
+            throw CommandFailure("The passphrase is longer than 1024 bytes.")
         }
-        guard !bytes.isEmpty else { throw CommandFailure("The passphrase is empty.") }
-        return bytes
+        guard secret.count > 0 else { throw CommandFailure("The passphrase is empty.") }
+        return secret
     }
 }
 
@@ -84,6 +85,8 @@ struct CommandFailure: Error, CustomStringConvertible {
 
 /// Runs a command's body; a failure becomes one sentence and the exit code of `schemas/exit-codes.md`.
 func reporting(_ body: () async throws -> Void) async throws {
+    // Before anything secret is read: no core file, and no other process may look in.
+    Hardening.apply()
     do {
         try await body()
     } catch let code as ExitCode {
@@ -91,6 +94,7 @@ func reporting(_ body: () async throws -> Void) async throws {
     } catch {
         FileHandle.standardError.write(Data("sudocam: \(error)\n".utf8))
         if let error = error as? VaultError, error.code == .wrongPassphrase { throw ExitCode(3) }
+        if let error = error as? ServerError, error.code == .wrongPassphrase { throw ExitCode(3) }
         if let error = error as? ServerError, error.code == .noService { throw ExitCode(4) }
         throw ExitCode(1)
     }

@@ -21,6 +21,7 @@ from urllib.request import Request, urlopen
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "BrowserTests"))
 from recorder import PASSPHRASE, Checks, Recorder, request  # noqa: E402
 from disks import Disks  # noqa: E402
+from keys import Keys  # noqa: E402
 from proof import Proof  # noqa: E402
 from refusals import Refusals  # noqa: E402
 from threats import Threats  # noqa: E402
@@ -63,6 +64,7 @@ class Tests(Checks):
             threats.run()
             Refusals(self).run()
             Disks(self).run()
+            Keys(self).run()
             Proof(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
             self.check("verify beside a recorder that commits all the time finds nothing", self.beside)

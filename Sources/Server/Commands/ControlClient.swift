@@ -36,9 +36,22 @@ public enum ControlClient {
     public static func lock(vault: String) throws(ServerError) { _ = try ask(vault, Array("lock\n".utf8)) }
 
     public static func unlock(vault: String, passphrase: SecretBytes) throws(ServerError) {
-        var request = Array("unlock\n".utf8) + Array(passphrase.revealed().utf8) + [UInt8(ascii: "\n")]
-        defer { for index in request.indices { request[index] = 0 } }
-        _ = try ask(vault, request)
+        _ = try ask(vault, Array("unlock\n".utf8), secrets: [passphrase])
+    }
+
+    /// - Parameter secrets: as many as `request` says, in its order.
+    static func key(
+        vault: String, _ request: KeyCommands.Request, secrets: [SecretBytes],
+        progress: (KeyCommands.Progress) -> Void
+    ) throws(ServerError) -> KeyCommands.Answer {
+        let body: [UInt8]
+        do { body = Array(try JSONEncoder().encode(request)) } catch {
+            throw ServerError(.refused, "The request cannot be written.", underlying: error)
+        }
+        let reply = try ask(
+            vault, Array("key\n".utf8) + body + [UInt8(ascii: "\n")], secrets: secrets, progress: progress)
+        guard let answer = reply.key else { throw ServerError(.refused, "The recorder gave no answer.") }
+        return answer
     }
 
     static func retention(
@@ -55,7 +68,11 @@ public enum ControlClient {
         return answer
     }
 
-    private static func ask(_ vault: String, _ request: [UInt8]) throws(ServerError) -> ControlSocket.Reply {
+    /// - Parameter secrets: sent behind the request, a line each, from locked memory.
+    private static func ask(
+        _ vault: String, _ request: [UInt8], secrets: [SecretBytes] = [],
+        progress: (KeyCommands.Progress) -> Void = { _ in }
+    ) throws(ServerError) -> ControlSocket.Reply {
         let path = vault + "/control.sock"
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw ServerError(.noService, "No socket could be made.") }
@@ -76,20 +93,35 @@ public enum ControlClient {
             throw ServerError(
                 .noService, "No recorder answers at \(path).", hint: "Start it with `sudocam serve`.")
         }
-        guard write(descriptor, request, request.count) == request.count else {
-            throw ServerError(.noService, "The recorder does not listen.")
-        }
+        guard write(descriptor, request, request.count) == request.count,
+            secrets.allSatisfy({ $0.writeLine(to: descriptor) })
+        else { throw ServerError(.noService, "The recorder does not listen.") }
         var answer: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65_536)
         while true {
             let count = read(descriptor, &buffer, buffer.count)
             guard count > 0 else { break }
             answer += buffer[..<count]
+            while let end = answer.firstIndex(of: UInt8(ascii: "\n")) {
+                let line = Data(answer[..<end])
+                answer.removeSubrange(...end)
+                guard let reply = try? JSONDecoder().decode(ControlSocket.Reply.self, from: line) else {
+                    throw ServerError(.refused, "The recorder's answer makes no sense.")
+                }
+                if let step = reply.progress {
+                    progress(step)
+                    continue
+                }
+                guard reply.ok else { throw refusal(reply) }
+                return reply
+            }
         }
-        guard let reply = try? JSONDecoder().decode(ControlSocket.Reply.self, from: Data(answer)) else {
-            throw ServerError(.refused, "The recorder's answer makes no sense.")
-        }
-        guard reply.ok else { throw ServerError(.refused, reply.message ?? "The recorder refused.") }
-        return reply
+        throw ServerError(
+            .refused, "The recorder ended before it answered.", hint: "`sudocam status` shows whether it runs.")
+    }
+
+    private static func refusal(_ reply: ControlSocket.Reply) -> ServerError {
+        let isWrong = reply.code == VaultError.Code.wrongPassphrase.rawValue
+        return ServerError(isWrong ? .wrongPassphrase : .refused, reply.message ?? "The recorder refused.")
     }
 }

@@ -53,6 +53,13 @@ public struct Configuration: Sendable, Equatable {
         public var rate = 10_000_000
     }
 
+    /// Where the recorder takes the vault's passphrase, or an identity, from when it starts.
+    public enum AutomaticUnlock: Sendable, Equatable {
+        /// A name in `$CREDENTIALS_DIRECTORY` (systemd's `LoadCredential`).
+        case credential(String)
+        case file(String)
+    }
+
     /// Folder of the vault; relative to the file's folder.
     public var vault: String
     public var listen = Listen(host: "127.0.0.1", port: 8480)
@@ -66,6 +73,8 @@ public struct Configuration: Sendable, Equatable {
     public var clipSeconds = 60
     /// Minutes without a request or a viewer until the vault is locked; 0: never.
     public var lockAfterMinutes = 30
+    /// Nil: only its owner unlocks the vault.
+    public var unlock: AutomaticUnlock?
     public var retention = Retention()
     public var scrub = Scrub()
     public var cameras: [Camera] = []

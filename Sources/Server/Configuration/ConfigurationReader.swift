@@ -85,6 +85,7 @@ public struct ConfigurationReader {
             case "clip-seconds": configuration.clipSeconds = number(value, key, 2...300) ?? configuration.clipSeconds
             case "lock-after-minutes":
                 configuration.lockAfterMinutes = number(value, key, 0...100_000) ?? configuration.lockAfterMinutes
+            case "unlock": configuration.unlock = unlock(value, folder)
             case "retention": configuration.retention = retention(value)
             case "scrub": configuration.scrub = scrub(value)
             case "cameras": configuration.cameras = cameras(value, folder)
@@ -103,7 +104,7 @@ public struct ConfigurationReader {
 
     static let keys = [
         "vault", "listen", "tls", "host-names", "media-port", "media-addresses", "clip-seconds", "lock-after-minutes",
-        "retention", "scrub", "cameras",
+        "unlock", "retention", "scrub", "cameras",
     ]
 
     // MARK: Values
@@ -233,7 +234,7 @@ public struct ConfigurationReader {
         return cameras
     }
 
-    private func absolute(_ path: String, _ folder: String) -> String {
+    func absolute(_ path: String, _ folder: String) -> String {
         path.hasPrefix("/")
             ? path : URL(fileURLWithPath: path, relativeTo: URL(fileURLWithPath: folder)).standardizedFileURL.path
     }

@@ -74,11 +74,14 @@ public struct RecorderApplication: Sendable {
         let control = ControlSocket(path: configuration.vault + "/control.sock", recorder: services, logger: logger)
         let retention = RetentionService(recorder: services, logger: logger)
         let scrub = ScrubService(recorder: services, settings: configuration.scrub, logger: logger)
-        let watch = IdleLock(recorder: services, changes: changes, logger: logger)
+        let keys = KeyService(recorder: services, unlock: configuration.unlock, logger: logger)
+        let watch = IdleLock(
+            recorder: services, changes: changes, locksWhenIdle: configuration.unlock == nil, logger: logger)
         // Stopped in reverse order: the page first, the recorder last.
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: ([recording, media, retention, scrub, control, watch, page] as [any Service]).map { service in
+                services: ([recording, media, retention, keys, scrub, control, watch, page] as [any Service]).map {
+                    service in
                     .init(
                         service: service, successTerminationBehavior: .gracefullyShutdownGroup,
                         failureTerminationBehavior: .gracefullyShutdownGroup)
@@ -129,13 +132,17 @@ public struct RecorderApplication: Sendable {
     }
 }
 
-/// No core files, no attaching by other users, files for their owner only, and memory that is given back is overwritten.
-enum Hardening {
-    static func apply() {
+/// No core files, no attaching by other users, files for their owner only, and memory that is given back is overwritten. For the
+/// recorder and for every command: secrets pass through all of them.
+package enum Hardening {
+    package static func apply() {
         umask(0o077)
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         _ = sudocam_no_dump()
+        // Swift's runtime would print registers and memory of a crash, by a second process that may not look into this one and
+        // waits for ever. A crash shall end the process, and whoever started it shall see that.
+        for number in [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGSEGV, SIGTRAP] { signal(number, SIG_DFL) }
         // Frames pass through many buffers of libav, Swift and NIO; `mallopt(3)` M_PERTURB fills each when it is freed, so that
         // a closed clip's plaintext does not linger (`docs/threat-model.md`).
         _ = sudocam_fill_freed_memory(0x5A)
@@ -146,6 +153,8 @@ enum Hardening {
 struct IdleLock: Service {
     let recorder: RecorderServices
     let changes: ChangeStream
+    /// False when the owner has the vault unlocked by itself: then only `lock` locks it, and sessions end alone.
+    let locksWhenIdle: Bool
     let logger: Logger
 
     func run() async throws {
@@ -163,7 +172,7 @@ struct IdleLock: Service {
             }
             group.addTask {
                 while (try? await Task.sleep(for: .seconds(10))) != nil {
-                    guard recorder.vault.isUnlocked, recorder.accounts.allIdle() else { continue }
+                    guard locksWhenIdle, recorder.vault.isUnlocked, recorder.accounts.allIdle() else { continue }
                     if await recorder.media.counts().sessions == 0 { await recorder.lock() }
                 }
             }

@@ -9,8 +9,9 @@ import Vault
 /// `vault/control.sock`: the command line's way to the running recorder. Whoever may write to the socket file (mode 0600,
 /// by `Hardening`) may ask; unlocking still takes the passphrase.
 ///
-/// A line of text in (`status`, `lock`, `unlock` followed by a line with the passphrase, or `retention` followed by a line of
-/// JSON), a line of JSON out.
+/// A line of text in (`status`, `lock`, `unlock` followed by a line with the passphrase, `retention` followed by a line of JSON,
+/// or `key` followed by a line of JSON and the secrets it says will follow, a line each), a line of JSON out; of a `key` that takes
+/// long, lines with its progress before that.
 struct ControlSocket: Service {
     let path: String
     let recorder: RecorderServices
@@ -51,13 +52,28 @@ struct ControlSocket: Service {
     private func serve(_ connection: NIOAsyncChannel<ByteBuffer, ByteBuffer>) async {
         try? await connection.executeThenClose { inbound, outbound in
             var bytes: [UInt8] = []
+            // Never moved to another place while it grows: what may be a secret in it is wiped, and would stay where it was.
+            bytes.reserveCapacity(2 * Self.lineLimit)
+            defer { for index in bytes.indices { bytes[index] = 0 } }
             for try await part in inbound {
                 bytes += part.readableBytesView
                 guard bytes.count <= Self.lineLimit else { return }
-                guard let reply = await answer(&bytes) else { continue }
-                var line = (try? JSONBytes.encode(reply)) ?? []
-                line.append(UInt8(ascii: "\n"))
-                try await outbound.write(ByteBuffer(bytes: line))
+                @Sendable func write(_ reply: Reply) async throws {
+                    var line = (try? JSONBytes.encode(reply)) ?? []
+                    line.append(UInt8(ascii: "\n"))
+                    try await outbound.write(ByteBuffer(bytes: line))
+                }
+                let reply: Reply
+                if bytes.starts(with: "key\n".utf8) {
+                    guard let order = KeyOrder(&bytes) else { continue }
+                    reply = await perform(order) { progress in
+                        try? await write(Reply(ok: true, progress: progress))
+                    }
+                } else {
+                    guard let answer = await answer(&bytes) else { continue }
+                    reply = answer
+                }
+                try await write(reply)
                 return
             }
         }
@@ -69,6 +85,9 @@ struct ControlSocket: Service {
         var message: String?
         var state: StateReport?
         var retention: RetentionCommands.Answer?
+        var key: KeyCommands.Answer?
+        /// Not the last line.
+        var progress: KeyCommands.Progress?
     }
 
     /// Nil while the request is not complete.
@@ -111,7 +130,7 @@ struct ControlSocket: Service {
             }
         default:
             return Reply(
-                ok: false, code: "unknown-command", message: "Known are status, lock, unlock and retention.")
+                ok: false, code: "unknown-command", message: "Known are status, lock, unlock, retention and key.")
         }
     }
 }

@@ -34,7 +34,7 @@ public struct AgeIdentity: Sendable {
         self.secret = secret
         self.recipient = recipient
     }
-    static func random() throws(VaultError) -> AgeIdentity { try AgeIdentity(secret: .random(count: 32)) }
+    package static func random() throws(VaultError) -> AgeIdentity { try AgeIdentity(secret: .random(count: 32)) }
 
     /// Reads the text form; white space around it and lines that begin with `#` are ignored, as in age's key files.
     public init(text: SecretBytes) throws(VaultError) {
@@ -57,6 +57,22 @@ public struct AgeIdentity: Sendable {
                 .keys, "This is not an age identity.", hint: "It begins with AGE-SECRET-KEY-1 and stands on one line.")
         }
         try self.init(secret: secret)
+    }
+
+    /// What a small age file sealed to this identity holds. Errors: age's classes.
+    package func open(_ file: [UInt8]) throws(VaultError) -> SecretBytes {
+        try AgeFile.openSecret(file) { (header) throws(VaultError) in
+            try AgeWrapping.unwrap(header, identities: [self])
+        }
+    }
+
+    /// As a passphrase age file: `keys/owner.age`.
+    func sealed(_ passphrase: SecretBytes, workFactor: Int) throws(VaultError) -> [UInt8] {
+        let text = try text()
+        defer { text.wipe() }
+        return try AgeFile.seal(text) { (fileKey) throws(VaultError) in
+            [try AgeWrapping.wrap(fileKey, passphrase: passphrase, workFactor: workFactor)]
+        }
     }
 
     /// `AGE-SECRET-KEY-1…` and a newline.

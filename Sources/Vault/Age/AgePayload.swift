@@ -63,6 +63,14 @@ enum AgeFile {
         return header.bytes + nonce + buffer
     }
 
+    static func seal(_ plaintext: SecretBytes, to recipients: [AgeRecipient]) throws(VaultError) -> [UInt8] {
+        try seal(plaintext) { (fileKey) throws(VaultError) in
+            var stanzas: [AgeStanza] = []
+            for recipient in recipients { stanzas.append(try AgeWrapping.wrap(fileKey, to: recipient)) }
+            return stanzas
+        }
+    }
+
     /// Opens chunk after chunk, in order, and hands each to `chunk`; nothing unauthenticated comes out.
     ///
     /// Errors: age's classes, `.headerFailure` to `.payloadFailure`.

@@ -69,6 +69,7 @@ extension Index {
                 try numbers.camera(epoch.camera, db), epoch.day, epoch.recipient.description, Data(epoch.file.digest),
                 try numbers.epoch(epoch.epoch, db),
             ])
+            try made(epoch, at: position, db)
         case .delete(let deletion):
             try remove(deletion.object, db)
             try db.cachedStatement(sql: "INSERT OR IGNORE INTO deleted (object, pending) VALUES (?, 1)")
@@ -88,7 +89,10 @@ extension Index {
             try db.execute(
                 sql: "INSERT OR REPLACE INTO meta (key, value) VALUES ('policy', ?)",
                 arguments: [Data(policy.digest)])
-        case .camera, .clock, .open, .other: break
+        case .open(_, let vaultFile, _): try remember("vaultFile", Data(vaultFile.digest), db)
+        case .recipients(let record): try changed(record, at: position, db)
+        case .rewrap(let epoch, let file, let vaultFile): try rewrapped(epoch, file, vaultFile, db)
+        case .camera, .clock, .export, .share, .other: break
         }
     }
 

@@ -228,7 +228,7 @@ extension Index {
         }
     }
 
-    /// The epoch of a camera's day; the last one made, if a crash or a restore left several.
+    /// The epoch a camera's day is recorded under: none that somebody knows who was removed since it was made.
     func epoch(_ camera: CameraID, day: Int64) throws(VaultError) -> EpochRecord? {
         try Self.wrapping {
             try database.read { db in
@@ -237,7 +237,7 @@ extension Index {
                     sql:
                         """
                         SELECT uuid, recipient, file FROM epoch WHERE camera = (SELECT number FROM camera WHERE uuid = ?)
-                        AND day = ? AND shredded = 0 LIMIT 1
+                        AND day = ? AND shredded = 0 AND \(Self.isAfterRemoval) LIMIT 1
                         """,
                     arguments: [camera.blob, day]
                 ).map { row in
@@ -279,7 +279,7 @@ extension Index {
     package func dump() throws(VaultError) -> [String] {
         try Self.wrapping {
             try database.read { db in
-                try ["meta", "camera", "epoch", "clip", "gap", "deleted", "hold"].flatMap { table in
+                try ["meta", "camera", "epoch", "clip", "gap", "sealing", "deleted", "hold"].flatMap { table in
                     try Row.fetchAll(db, sql: "SELECT * FROM \(table) ORDER BY 1").map { table + $0.description }
                 }
             }

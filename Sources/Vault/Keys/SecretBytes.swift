@@ -27,6 +27,12 @@ public final class SecretBytes: Sendable {
         wipeBytes(&bytes)
     }
 
+    /// A copy of memory that is somebody else's to wipe.
+    init(copying source: UnsafeRawBufferPointer) {
+        count = source.count
+        unsafe memory = Mutex(Memory(source))
+    }
+
     /// A copy of a text, for tests and terminals; the text itself cannot be wiped.
     public convenience init(text: String) {
         var bytes = Array(text.utf8)
@@ -71,13 +77,20 @@ public final class SecretBytes: Sendable {
         private let count: Int
 
         init(_ source: ArraySlice<UInt8>) {
-            _ = sodium
+            unsafe address = nil
             count = source.count
+            unsafe source.withUnsafeBytes { unsafe take($0) }
+        }
+        init(_ source: UnsafeRawBufferPointer) {
+            unsafe address = nil
+            count = source.count
+            unsafe take(source)
+        }
+        private mutating func take(_ source: UnsafeRawBufferPointer) {
+            _ = sodium
             unsafe address = sodium_malloc(max(1, source.count))
-            unsafe source.withUnsafeBytes { from in
-                if let address = unsafe address, let base = from.baseAddress, count > 0 {
-                    unsafe address.copyMemory(from: base, byteCount: from.count)
-                }
+            if let address = unsafe address, let base = source.baseAddress, count > 0 {
+                unsafe address.copyMemory(from: base, byteCount: source.count)
             }
         }
         deinit { if let address = unsafe address { unsafe sodium_free(address) } }

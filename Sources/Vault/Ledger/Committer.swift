@@ -81,6 +81,14 @@ final class Committer: Sendable {
         }
     }
 
+    /// The same for whoever cannot do without the index. Errors: `.noSpace` when it could not be written.
+    func settleWhole() throws(VaultError) {
+        guard try settle() else {
+            throw VaultError(
+                .noSpace, "The index could not be brought up to the ledger.", hint: "Free space on the vault's disk.")
+        }
+    }
+
     private func repair(_ state: inout State) throws(VaultError) {
         guard state.writer.condition != .good else { return }
         state.isIndexBehind = true

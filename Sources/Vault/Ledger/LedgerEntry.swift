@@ -19,6 +19,14 @@ struct LedgerEntry: Sendable, Hashable {
         case release(HoldID)
         /// Removal of an epoch's key.
         case shred(EpochID, rule: String)
+        /// Who the vault's epochs are sealed to from here on; written before `vault.json` is replaced.
+        case recipients(RecipientsRecord)
+        /// An epoch's file was sealed anew, to the recipients of the `vault.json` with that digest; `file` is its new digest.
+        case rewrap(EpochID, file: ObjectID, vaultFile: ObjectID)
+        /// An epoch's key was given out; nil: unsealed.
+        case export(EpochID, to: AgeRecipient?)
+        /// A clip's key was sealed to somebody else.
+        case share(ObjectID, to: AgeRecipient)
         /// A kind a newer version writes; kept and counted, not understood.
         case other(String)
     }
@@ -106,6 +114,29 @@ struct LedgerEntry: Sendable, Hashable {
             begin("shred")
             text("epoch", epoch)
             text("rule", rule)
+        case .recipients(let record):
+            begin("recipients")
+            text("cause", record.cause.rawValue)
+            text("vaultFile", record.vaultFile)
+            func list(_ key: String, _ recipients: [AgeRecipient]) {
+                line += ",\"\(key)\":[" + recipients.map { JSON.quote($0.description) }.joined(separator: ",") + "]"
+            }
+            list("recipients", record.recipients)
+            list("added", record.added)
+            list("removed", record.removed)
+        case .rewrap(let epoch, let file, let vaultFile):
+            begin("rewrap")
+            text("epoch", epoch)
+            text("file", file)
+            text("vaultFile", vaultFile)
+        case .export(let epoch, let recipient):
+            begin("export")
+            text("epoch", epoch)
+            if let recipient { text("to", recipient) }
+        case .share(let object, let recipient):
+            begin("share")
+            text("object", object)
+            text("to", recipient)
         case .other: return nil
         }
         return Array((line + "}").utf8)
@@ -131,6 +162,12 @@ struct LedgerEntry: Sendable, Hashable {
         func object(_ key: String) -> ObjectID? { json[key]?.string.flatMap { ObjectID($0) } }
         func time(_ key: String) -> WallTime? { json[key]?.integer.map { WallTime(microseconds: $0) } }
         func text(_ key: String) -> String? { json[key]?.string }
+        func recipient(_ key: String) -> AgeRecipient? { text(key).flatMap { AgeRecipient($0) } }
+        func recipients(_ key: String) -> [AgeRecipient]? {
+            guard let array = json[key]?.array else { return nil }
+            let recipients = array.compactMap { $0.string.flatMap { AgeRecipient($0) } }
+            return recipients.count == array.count ? recipients : nil
+        }
 
         switch type {
         case "clip":
@@ -150,7 +187,7 @@ struct LedgerEntry: Sendable, Hashable {
         case "epoch":
             guard let epoch = identifier("epoch", as: EpochName.self),
                 let camera = identifier("camera", as: CameraName.self), let day = json["day"]?.integer,
-                let recipient = text("recipient").flatMap({ AgeRecipient($0) }), let file = object("file")
+                let recipient = recipient("recipient"), let file = object("file")
             else { return nil }
             return .epoch(EpochRecord(epoch: epoch, camera: camera, day: day, recipient: recipient, file: file))
         case "gap":
@@ -201,6 +238,26 @@ struct LedgerEntry: Sendable, Hashable {
         case "shred":
             guard let epoch = identifier("epoch", as: EpochName.self), let rule = text("rule") else { return nil }
             return .shred(epoch, rule: rule)
+        case "recipients":
+            guard let cause = text("cause").flatMap(RecipientsRecord.Cause.init(rawValue:)),
+                let vaultFile = object("vaultFile"), let all = recipients("recipients"), !all.isEmpty,
+                let added = recipients("added"), let removed = recipients("removed")
+            else { return nil }
+            return .recipients(
+                RecipientsRecord(vaultFile: vaultFile, recipients: all, added: added, removed: removed, cause: cause))
+        case "rewrap":
+            guard let epoch = identifier("epoch", as: EpochName.self), let file = object("file"),
+                let vaultFile = object("vaultFile")
+            else { return nil }
+            return .rewrap(epoch, file: file, vaultFile: vaultFile)
+        case "export":
+            guard let epoch = identifier("epoch", as: EpochName.self) else { return nil }
+            guard json["to"] != nil else { return .export(epoch, to: nil) }
+            guard let to = recipient("to") else { return nil }
+            return .export(epoch, to: to)
+        case "share":
+            guard let shared = object("object"), let to = recipient("to") else { return nil }
+            return .share(shared, to: to)
         default: return .other(type)
         }
     }

@@ -77,8 +77,25 @@ struct EpochRecord: Sendable, Hashable {
     /// Days since 1970-01-01.
     var day: Int64
     var recipient: AgeRecipient
-    /// SHA-256 of `epochs/<uuid>.age` as it was first written.
+    /// SHA-256 of `epochs/<uuid>.age`: as it was first written, or as the last re-wrapping left it.
     var file: ObjectID
+}
+
+/// Who every epoch is sealed to from here on, and who that was not before.
+struct RecipientsRecord: Sendable, Hashable {
+    enum Cause: String, Sendable, Hashable {
+        case add, remove
+        /// The owner's identity was replaced under a new passphrase, by somebody who knew the old one.
+        case newOwner = "new-owner"
+        /// The same, with the recovery identity.
+        case recover
+    }
+    /// SHA-256 of the new `vault.json`.
+    var vaultFile: ObjectID
+    var recipients: [AgeRecipient]
+    var added: [AgeRecipient]
+    var removed: [AgeRecipient]
+    var cause: Cause
 }
 
 /// What became of a camera; its name never stands here.

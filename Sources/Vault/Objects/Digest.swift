@@ -1,6 +1,16 @@
 import CCrypto
 import Core
 
+extension ObjectID {
+    /// The SHA-256 of a small file.
+    init(hashing bytes: [UInt8]) throws(VaultError) {
+        guard let digest = ObjectID(digest: Digest.sha256(bytes)) else {
+            throw VaultError(.invalid, "The digest has a wrong size.")
+        }
+        self = digest
+    }
+}
+
 /// SHA-256 by libcrypto (libsodium 1.0.18's is six times slower), piece by piece.
 @safe final class Digest {
     private let context: OpaquePointer

@@ -184,6 +184,8 @@ extension Vault {
         for epoch in epochs {
             keyring.forget(epoch)
             try files.remove(layout.epoch(epoch))
+            // What an interrupted re-wrapping left must not bring it back.
+            try files.remove(layout.epoch(epoch) + KeyChanges.suffix)
         }
         try files.syncDirectory(layout.epochs)
     }
@@ -230,11 +232,7 @@ extension Vault {
         let sealed =
             note.isEmpty
             ? nil
-            : try AgeFile.seal(SecretBytes(text: note)) { (key) throws(VaultError) in
-                var stanzas: [AgeStanza] = []
-                for recipient in recipients { stanzas.append(try AgeWrapping.wrap(key, to: recipient)) }
-                return stanzas
-            }
+            : try AgeFile.seal(SecretBytes(text: note), to: recipients)
         try await commit(.hold(HoldRecord(hold: hold, camera: camera, range: range, note: sealed)))
         return hold
     }
@@ -249,13 +247,18 @@ extension Vault {
 
     public func holds() throws(VaultError) -> [HoldRecord] { try index.holds() }
 
-    /// What was noted; nil without a note. Errors: `.locked`.
+    /// What was noted; nil without a note, or when it is sealed to an owner's identity that was replaced since. Errors: `.locked`.
     public func note(of hold: HoldRecord) throws(VaultError) -> String? {
         guard let note = hold.note else { return nil }
         let owner = try keyring.owner()
-        return try AgeFile.openSecret(note) { (header) throws(VaultError) in
-            try AgeWrapping.unwrap(header, identities: [owner])
-        }.revealed()
+        do throws(VaultError) {
+            return try AgeFile.openSecret(note) { (header) throws(VaultError) in
+                try AgeWrapping.unwrap(header, identities: [owner])
+            }.revealed()
+        } catch {
+            guard error.code == .noMatch else { throw error }
+            return nil
+        }
     }
 
     /// Keeps a range from retention while somebody reads it, for an hour at most; drop the lease when done.

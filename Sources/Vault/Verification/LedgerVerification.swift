@@ -58,7 +58,7 @@ struct LedgerVerification {
         report.entries = tree.count
         judge(checkpoint, tree, signedRoot, suspects, tileFindings)
         if let lastVaultFile, lastVaultFile.digest != Digest.sha256(vaultFile) {
-            add(.damaged, .vaultFile, "differs from what the ledger recorded at the last start")
+            add(.damaged, .vaultFile, "differs from what the ledger last recorded")
         }
         for sequences in sequences.values { report.sequenceHoles += sequences.holes }
     }
@@ -167,8 +167,22 @@ struct LedgerVerification {
                 holds[index].positions = holds[index].positions.lowerBound..<position
             }
         case .shred(let epoch, _): if shredded[epoch] == nil { shredded[epoch] = position }
-        case .open(_, let vaultFile, _): lastVaultFile = vaultFile
-        case .gap, .camera, .clock, .other: break
+        case .open(_, let vaultFile, _):
+            if let lastVaultFile, lastVaultFile != vaultFile {
+                add(.forged, subject, "starts with a vault.json that no change of the recipients made")
+            }
+            lastVaultFile = vaultFile
+        case .recipients(let record): lastVaultFile = record.vaultFile
+        case .rewrap(let epoch, let file, _):
+            if epochs[epoch] == nil || shredded[epoch] != nil {
+                add(.outOfOrder, subject, "seals epoch \(epoch) anew, which has no key")
+            }
+            epochs[epoch]?.file = file
+        case .export(let epoch, _):
+            if epochs[epoch] == nil {
+                add(.outOfOrder, subject, "gives out the key of epoch \(epoch), which is unknown")
+            }
+        case .gap, .camera, .clock, .share, .other: break
         }
     }
 }

@@ -101,9 +101,15 @@ extension Vault {
         var found: Set<EpochID> = []
         // What a failed write left is nobody's epoch, and the next start takes it away.
         for name in try files.list(layout.epochs) where !name.hasSuffix(".age.tmp") {
+            // Half a re-wrapping: the next start finishes it or takes it away.
+            if let epoch = KeyChanges.epoch(name), try isPending(name, verification.epochs[epoch]?.file) { continue }
             guard name.hasSuffix(".age"), let epoch = EpochID(String(name.dropLast(4))) else {
                 verification.report.findings.append(
-                    VerificationFinding(.extra, .file("epochs/\(name)"), "is no epoch of this vault"))
+                    VerificationFinding(
+                        .extra, .file("epochs/\(name)"),
+                        KeyChanges.epoch(name) == nil
+                            ? "is no epoch of this vault"
+                            : "is left of an interrupted re-wrapping; the next start takes it away"))
                 continue
             }
             found.insert(epoch)
@@ -112,7 +118,7 @@ extension Vault {
                 continue
             }
             if verification.shredded[epoch] != nil { add(.notDeleted, epoch, "the ledger says it was shredded") }
-            if Digest.sha256(try files.contents(layout.epoch(epoch))) != record.file.digest {
+            if try !isEpochFile(epoch, record.file) {
                 add(.damaged, epoch, "its bytes differ from what the ledger recorded")
             }
         }
@@ -128,7 +134,7 @@ extension Vault {
         for _ in 0..<Self.commitPatience {
             let before = kept
             kept = try await reads.run { [self] () throws(VaultError) in
-                if mode == .read, before.contains(where: { $0.kind == .extra }) { try index.catchUp(ledger) }
+                if mode == .read, before.contains(where: Self.mayBeNews) { try index.catchUp(ledger) }
                 var kept: [VerificationFinding] = []
                 for finding in before where try !isKnown(finding) { kept.append(finding) }
                 return kept
@@ -143,9 +149,54 @@ extension Vault {
 
     private func isKnown(_ finding: VerificationFinding) throws(VaultError) -> Bool {
         switch (finding.kind, finding.subject) {
-        case (.extra, .object(let object)): try index.knowsObject(object)
-        case (.extra, .epoch(let epoch)): try index.knowsEpoch(epoch)
+        case (.extra, .object(let object)): return try index.knowsObject(object)
+        case (.extra, .epoch(let epoch)): return try index.knowsEpoch(epoch)
+        case (.damaged, .epoch(let epoch)):
+            guard let file = try index.epochFile(epoch) else { return false }
+            return try isEpochFile(epoch, file)
+        case (.missing, .epoch(let epoch)): return try index.isShredded(epoch)
+        case (.extra, .file(let path)):
+            // A file that is being re-wrapped: renamed by now, or named by the ledger by now.
+            guard let name = Self.rewrapped(path), let epoch = KeyChanges.epoch(name) else { return false }
+            if try files.attributes(layout.epochs + "/" + name) == nil { return true }
+            return try isPending(name, index.epochFile(epoch))
+        case (.damaged, .vaultFile): return try isVaultFile(index.vaultFileDigest())
+        default: return false
+        }
+    }
+
+    /// What somebody who writes meanwhile may have caused.
+    private static func mayBeNews(_ finding: VerificationFinding) -> Bool {
+        switch (finding.kind, finding.subject) {
+        case (.extra, _), (.damaged, .epoch), (.missing, .epoch), (.damaged, .vaultFile): true
         default: false
+        }
+    }
+
+    /// The file's name, of a path `epochs/<name>`.
+    private static func rewrapped(_ path: String) -> String? {
+        path.hasPrefix("epochs/") ? String(path.dropFirst(7)) : nil
+    }
+
+    /// Whether an epoch's file, or the one that will take its place, has that digest.
+    private func isEpochFile(_ epoch: EpochID, _ digest: ObjectID) throws(VaultError) -> Bool {
+        if try hashes(layout.epoch(epoch), to: digest) { return true }
+        return try hashes(layout.epoch(epoch) + KeyChanges.suffix, to: digest)
+    }
+    private func isPending(_ name: String, _ digest: ObjectID?) throws(VaultError) -> Bool {
+        try hashes(layout.epochs + "/" + name, to: digest)
+    }
+    private func isVaultFile(_ digest: ObjectID?) throws(VaultError) -> Bool {
+        if try hashes(layout.vaultFile, to: digest) { return true }
+        return try hashes(layout.vaultFile + KeyChanges.suffix, to: digest)
+    }
+    /// False when the file is not there, also when it was renamed since somebody looked.
+    private func hashes(_ path: String, to digest: ObjectID?) throws(VaultError) -> Bool {
+        do throws(VaultError) {
+            return try ObjectID(hashing: try files.contents(path)) == digest
+        } catch {
+            guard error.code == .notFound else { throw error }
+            return false
         }
     }
 
@@ -153,11 +204,13 @@ extension Vault {
     private static let commitPatience = 20
 
     private func isYoung(_ finding: VerificationFinding) throws(VaultError) -> Bool {
-        guard finding.kind == .extra else { return false }
+        guard Self.mayBeNews(finding) else { return false }
         let path: String
         switch finding.subject {
         case .object(let object): path = layout.object(object)
         case .epoch(let epoch): path = layout.epoch(epoch)
+        case .vaultFile: path = layout.vaultFile
+        case .file(let name) where Self.rewrapped(name) != nil: path = layout.root + "/" + name
         default: return false
         }
         guard let attributes = try files.attributes(path) else { return false }
