@@ -82,7 +82,9 @@ extension Index {
     func epochCounts() throws(VaultError) -> (all: Int, stale: Int) {
         try Self.wrapping {
             try database.read { db in
-                let all = try Int.fetchOne(db, sql: "SELECT count(*) FROM epoch WHERE camera IS NOT NULL AND shredded = 0") ?? 0
+                let all =
+                    try Int.fetchOne(db, sql: "SELECT count(*) FROM epoch WHERE camera IS NOT NULL AND shredded = 0")
+                    ?? 0
                 let stale = try Int.fetchOne(db, sql: "SELECT count(*) FROM epoch WHERE \(Self.isStale)") ?? 0
                 return (all, stale)
             }
