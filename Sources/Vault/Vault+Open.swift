@@ -21,7 +21,7 @@ extension Vault {
         }
     }
 
-    private static func vaultFile(_ layout: Layout, _ files: any FileSystem) throws(VaultError) -> VaultFile {
+    static func vaultFile(_ layout: Layout, _ files: any FileSystem) throws(VaultError) -> VaultFile {
         guard try files.attributes(layout.root) != nil else {
             throw VaultError(
                 .notFound, "There is no folder \(layout.root).",
@@ -66,21 +66,15 @@ extension Vault {
         guard let lock = try patientLock(layout, files) else { throw inUse(layout) }
         var alarms: [String] = []
         let key = try ledgerKey(layout, file, files)
-        try LedgerWriter.prepare(files, path: layout.ledger)
         let ledger = LedgerReader(files: files, path: layout.ledger)
+        try checkPresence(ledger)
+        try LedgerWriter.prepare(files, path: layout.ledger)
         let writer = try LedgerWriter(ledger, vault: file.id, key: key)
         alarms += writer.alarms
 
         let isIndexNew = try files.attributes(layout.index) == nil
         if isIndexNew, writer.count > 0 { alarms.append("The index was missing and is made anew from the ledger.") }
-        var index = try openIndex(layout, files, &alarms)
-        if try index.position() > writer.count {
-            alarms.append("The index knows more than the ledger and is made anew.")
-            index.close()
-            try removeIndex(layout, files)
-            index = try Index.writing(layout.index)
-        }
-        try index.catchUp(ledger)
+        let index = try openIndex(layout, files, ledger, count: writer.count, &alarms)
 
         let hub = EventHub()
         let committer = Committer(writer, vault: file.id, key: key, index: index) { entries in
@@ -138,20 +132,25 @@ extension Vault {
         return key
     }
 
+    /// The index up to the ledger's last entry. One that is unusable, of another schema or ahead of the ledger stays until a new
+    /// one is whole.
     private static func openIndex(
-        _ layout: Layout, _ files: any FileSystem, _ alarms: inout [String]
+        _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, count: Int, _ alarms: inout [String]
     ) throws(VaultError) -> Index {
         do throws(VaultError) {
-            return try Index.writing(layout.index)
+            let index = try Index.writing(layout.index)
+            if try index.position() <= count {
+                try index.catchUp(ledger)
+                return index
+            }
+            index.close()
+            alarms.append("The index knows more than the ledger and is made anew.")
         } catch {
+            guard error.code == .index else { throw error }
             alarms.append("The index was unusable and is made anew from the ledger. \(error)")
-            try removeIndex(layout, files)
-            return try Index.writing(layout.index)
         }
-    }
-
-    private static func removeIndex(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {
-        for suffix in ["", "-wal", "-shm", "-journal"] { try files.remove(layout.index + suffix) }
+        _ = try Index.rebuild(layout, files, ledger, checkpoint: nil)
+        return try Index.writing(layout.index)
     }
 
     /// A predecessor that is just ending keeps the lock for a moment longer than its port, and a restart should not fail on

@@ -34,6 +34,19 @@ final class Index: Sendable {
         }
     }
 
+    /// An index that nobody uses before it is whole: written without a journal.
+    static func building(_ path: String) throws(VaultError) -> Index {
+        try wrapping {
+            var configuration = Configuration()
+            configuration.prepareDatabase { db in
+                try db.execute(sql: "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -16384")
+            }
+            let index = Index(try DatabaseQueue(path: path, configuration: configuration))
+            try index.database.write { db in try prepare(db) }
+            return index
+        }
+    }
+
     /// For reading a vault whose index is missing, old or on a medium that cannot be written.
     static func temporary() throws(VaultError) -> Index {
         try wrapping {
