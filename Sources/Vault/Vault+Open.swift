@@ -114,7 +114,7 @@ extension Vault {
         return digest
     }
 
-    private static func ledgerKey(
+    static func ledgerKey(
         _ layout: Layout, _ file: VaultFile, _ files: any FileSystem
     ) throws(VaultError) -> LedgerKey {
         guard let attributes = try files.attributes(layout.ledgerKey) else {

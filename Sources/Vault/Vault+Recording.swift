@@ -10,11 +10,14 @@ extension Vault {
             let committer = try committer()
             guard !recording.withLock({ $0.isClosed }) else { throw VaultError(.closed, "The vault is closed.") }
             let epoch = try epoch(camera, start, committer)
+            guard let recipient = epoch.recipient else {
+                throw VaultError(.keys, "Nothing can be sealed to epoch \(epoch.epoch): its public half is not known.")
+            }
             let sequence = try nextSequence(camera)
             let identity = ClipIdentity(
                 vault: id, camera: camera, epoch: epoch.epoch, run: run, sequence: sequence, start: start)
             let part = try SealedPart(
-                identity, to: epoch.recipient, path: layout.open + "/\(UUID.random()).part", files: files
+                identity, to: recipient, path: layout.open + "/\(UUID.random()).part", files: files
             ) { [weak self] in self?.makeRoom() ?? false }
             recording.withLock { recording in
                 recording.sequences[camera] = sequence

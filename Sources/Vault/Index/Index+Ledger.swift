@@ -66,7 +66,7 @@ extension Index {
             try db.cachedStatement(
                 sql: "UPDATE epoch SET camera = ?, day = ?, recipient = ?, file = ? WHERE number = ? AND camera IS NULL"
             ).execute(arguments: [
-                try numbers.camera(epoch.camera, db), epoch.day, epoch.recipient.description, Data(epoch.file.digest),
+                try numbers.camera(epoch.camera, db), epoch.day, epoch.recipient?.description, Data(epoch.file.digest),
                 try numbers.epoch(epoch.epoch, db),
             ])
         case .delete(let deletion):
@@ -88,8 +88,19 @@ extension Index {
             try db.execute(
                 sql: "INSERT OR REPLACE INTO meta (key, value) VALUES ('policy', ?)",
                 arguments: [Data(policy.digest)])
-        case .camera, .clock, .open, .other: break
+        case .lost(let record): try withdraw(record.object, .lost, at: position, db)
+        case .quarantine(let record): try withdraw(record.object, .damaged, at: position, db)
+        case .camera, .clock, .open, .rebuilt, .other: break
         }
+    }
+
+    /// A clip becomes a gap.
+    private static func withdraw(_ object: ObjectID, _ reason: GapReason, at position: Int, _ db: Database) throws {
+        guard let entry = try find(Data(object.digest), db) else { return }
+        try db.execute(
+            sql: #"INSERT OR IGNORE INTO gap SELECT ?, camera, start, "end", ? FROM clip WHERE entry = ?"#,
+            arguments: [position, reason.rawValue, entry])
+        try remove(object, db)
     }
 
     private static func add(
@@ -114,6 +125,10 @@ extension Index {
             identity.start.microseconds, clip.end.microseconds, clip.byteCount, code(of: clip.kind), clip.isSalvaged,
             !isPlausible, isDoubtful,
         ])
+        // Found again: what `repair` had put in its place goes.
+        try db.cachedStatement(
+            sql: "DELETE FROM gap WHERE camera = ? AND start = ? AND reason IN ('lost', 'damaged')"
+        ).execute(arguments: [camera, identity.start.microseconds])
         try db.cachedStatement(sql: "UPDATE epoch SET clips = clips + 1 WHERE number = ?").execute(arguments: [epoch])
         try db.cachedStatement(
             sql: """

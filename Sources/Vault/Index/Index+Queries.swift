@@ -221,7 +221,7 @@ extension Index {
                     sql:
                         """
                         SELECT uuid, recipient, file FROM epoch WHERE camera = (SELECT number FROM camera WHERE uuid = ?)
-                        AND day = ? AND shredded = 0 LIMIT 1
+                        AND day = ? AND shredded = 0 AND recipient IS NOT NULL LIMIT 1
                         """,
                     arguments: [camera.blob, day]
                 ).map { row in
@@ -240,6 +240,15 @@ extension Index {
     }
     func knowsObject(_ object: ObjectID) throws(VaultError) -> Bool {
         try exists("SELECT 1 FROM clip WHERE \(Self.isObject)", Data(object.digest))
+    }
+    /// SHA-256 of an epoch's file as it was first written.
+    func epochFile(_ epoch: EpochID) throws(VaultError) -> ObjectID? {
+        try Self.wrapping {
+            try database.read { db in
+                try Data.fetchOne(db, sql: "SELECT file FROM epoch WHERE uuid = ?", arguments: [epoch.blob])
+                    .flatMap { ObjectID(digest: Array($0)) }
+            }
+        }
     }
     /// Position of a clip's ledger entry; nil when it is not there.
     func entry(of object: ObjectID) throws(VaultError) -> Int? {

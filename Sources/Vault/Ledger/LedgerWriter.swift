@@ -47,7 +47,17 @@ struct LedgerWriter {
             do throws(VaultError) {
                 tree = try reader.tree(count: signed.count)
                 if tree.root != signed.root {
-                    alarms.append("The ledger differs from its signed checkpoint. Run verify.")
+                    // A tile may be what is damaged: the entries, all read, tell.
+                    let repair = LedgerRepair(ledger: reader, vault: vault, verifier: key.verifier)
+                    let examination = try repair.examine()
+                    if examination.verdict == .vouched {
+                        try repair.rewriteTiles(examination)
+                        tree = try reader.tree(count: signed.count)
+                        alarms.append(
+                            "\(examination.tiles.count) tile(s) of the ledger were damaged and were computed anew.")
+                    } else {
+                        alarms.append("The ledger differs from its signed checkpoint. Run verify.")
+                    }
                 }
             } catch {
                 alarms.append(error.reason)
@@ -79,7 +89,7 @@ struct LedgerWriter {
         }
         self.tree = tree
         self.alarms = alarms
-        for tile in tiles { try write(tile) }
+        for tile in tiles { try Self.write(tile, reader) }
         if signed?.count != tree.count, tree.count > 0 { try sign() }
     }
 
@@ -103,7 +113,7 @@ struct LedgerWriter {
         }
         if !pending.isEmpty { try write(pending, startingAt: next.count - 1) }
         tree = next
-        for tile in tiles { try write(tile) }
+        for tile in tiles { try Self.write(tile, reader) }
         try sign()
     }
 
@@ -111,7 +121,7 @@ struct LedgerWriter {
     private mutating func write(_ bytes: [UInt8], startingAt position: Int) throws(VaultError) {
         let path = reader.bundlePath(position / MerkleTree.tileWidth)
         if file == nil {
-            try makeFolders(parent(of: path))
+            try Self.makeFolders(parent(of: path), reader)
             file = try reader.files.open(path, .readWrite)
             try reader.files.syncDirectory(parent(of: path))
         }
@@ -121,15 +131,19 @@ struct LedgerWriter {
         bundleCount += bytes.count
     }
 
-    private func write(_ tile: MerkleTree.Tile) throws(VaultError) {
+    static func write(_ tile: MerkleTree.Tile, _ reader: LedgerReader) throws(VaultError) {
         let path = reader.tilePath(tile.level, tile.index)
-        try makeFolders(parent(of: path))
+        try makeFolders(parent(of: path), reader)
         try reader.files.replace(path, with: tile.hashes.flatMap { $0 })
     }
 
-    private func makeFolders(_ path: String) throws(VaultError) {
+    /// Never above the ledger's own folder: where that is gone, its disk is, and what lies under its mount point is not ours.
+    private static func makeFolders(_ path: String, _ reader: LedgerReader) throws(VaultError) {
         guard try reader.files.attributes(path) == nil else { return }
-        try makeFolders(parent(of: path))
+        guard path.hasPrefix(reader.path + "/") else {
+            throw VaultError(.notFound, "\(reader.path) is gone.", hint: "Is its disk still mounted?")
+        }
+        try makeFolders(parent(of: path), reader)
         try reader.files.makeDirectory(path)
         try reader.files.syncDirectory(parent(of: path))
     }

@@ -26,6 +26,8 @@ struct Layout: Sendable {
         let name = id.description
         return objects + "/" + name.prefix(2) + "/" + name
     }
+    /// As it stands in a copy of the vault.
+    func relative(_ path: String) -> String { String(path.dropFirst(root.count + 1)) }
     static let shards: [String] = (0...255).map { Hex.encode([UInt8($0)]) }
 }
 

@@ -51,7 +51,7 @@ struct Recovery {
                 }
                 if try wasDeleted(object) { continue }
                 do throws(VaultError) {
-                    let clip = try adopt(layout.object(object), object, isSalvaged: false)
+                    let clip = try adopt(layout.object(object), object)
                     entries.append(LedgerEntry(at: now, .clip(clip)))
                     if isWhole { alarms.append("Object \(object) was not in the ledger and is adopted.") }
                 } catch {
@@ -99,12 +99,16 @@ struct Recovery {
     }
 
     /// An object under its final name that the ledger does not list.
-    private func adopt(_ path: String, _ object: ObjectID, isSalvaged: Bool) throws(VaultError) -> ClipRecord {
+    func adopt(_ path: String, _ object: ObjectID) throws(VaultError) -> ClipRecord {
         let file = try files.open(path, .read)
         guard try sha256(file) == object else {
             throw VaultError(.damaged, "its bytes do not have the digest that is its name.")
         }
-        return try clip(file, object, byteCount: try file.count(), modified: try modified(path), isSalvaged: isSalvaged)
+        let count = try file.count()
+        let header = try ObjectReader.header(file).count
+        // What a crash cut ends with a whole chunk; so does one clip in 65536 that none did, and opens all the same.
+        let isSalvaged = (count - header - AgePayload.nonceSize) % AgePayload.sealedChunkSize == 0
+        return try clip(file, object, byteCount: count, modified: try modified(path), isSalvaged: isSalvaged)
     }
 
     private func clip(

@@ -11,6 +11,8 @@ struct LedgerVerification {
     var deleted: Set<ObjectID> = []
     var epochs: [EpochID: EpochRecord] = [:]
     var shredded: Set<EpochID> = []
+    /// Objects that repair entered as lost (true) or moved to quarantine.
+    private var withdrawn: [ObjectID: Bool] = [:]
     private var lastVaultFile: ObjectID?
     private var policies: [ObjectID: RetentionPolicy] = [:]
     private var holds: [HoldID: HoldRecord] = [:]
@@ -56,6 +58,8 @@ struct LedgerVerification {
         if let lastVaultFile, lastVaultFile.digest != Digest.sha256(vaultFile) {
             add(.damaged, .vaultFile, "differs from what the ledger recorded at the last start")
         }
+        report.knownLost = withdrawn.values.count { $0 }
+        report.knownQuarantined = withdrawn.count - report.knownLost
         for sequences in sequences.values { report.sequenceHoles += sequences.holes }
     }
 
@@ -129,8 +133,9 @@ struct LedgerVerification {
             if clips[clip.object] != nil { add(.outOfOrder, subject, "lists object \(clip.object) again") }
             clips[clip.object] = clip
             deleted.remove(clip.object)
+            let isFoundAgain = withdrawn.removeValue(forKey: clip.object) != nil
             let isNew = sequences[clip.camera, default: Sequences()].insert(clip.identity.sequence)
-            if !isNew {
+            if !isNew, !isFoundAgain {
                 add(.outOfOrder, subject, "sequence \(clip.identity.sequence) of camera \(clip.camera) comes twice")
             }
             if epochs[clip.identity.epoch]?.camera != clip.camera {
@@ -157,7 +162,11 @@ struct LedgerVerification {
         case .release(let hold): holds[hold] = nil
         case .shred(let epoch, _): shredded.insert(epoch)
         case .open(_, let vaultFile, _): lastVaultFile = vaultFile
-        case .gap, .camera, .clock, .other: break
+        case .lost(let record):
+            if clips.removeValue(forKey: record.object) != nil { withdrawn[record.object] = true }
+        case .quarantine(let record):
+            if clips.removeValue(forKey: record.object) != nil { withdrawn[record.object] = false }
+        case .gap, .camera, .clock, .rebuilt, .other: break
         }
     }
 }
