@@ -222,8 +222,8 @@ import Testing
             #expect(try temporary.folder.contents(name) == good, "byte \(place)")
             #expect(try await RepairTests.findings(temporary).findings == [], "byte \(place)")
         }
-        try RepairTests.damage(temporary, name, at: 1000)
-        try RepairTests.damage(temporary, name, at: 1001)
+        try RepairTests.damage(temporary, name, at: 20_000)
+        try RepairTests.damage(temporary, name, at: 20_001)
         let report = try await RepairTests.repair(temporary)
         #expect(report.steps.allSatisfy { $0.action == .leave })
         #expect(Set(try await RepairTests.findings(temporary).findings.map(\.subject)).count == 1)
