@@ -5,6 +5,7 @@
 CREATE TABLE meta (
     key TEXT PRIMARY KEY NOT NULL,
     -- 'position': ledger entries taken in so far. 'clock': the last time somebody vouches for, see clip.doubtful.
+    -- 'rebuilt': of a ledger begun anew, from when to when and up to which entry its clips' times are believed.
     -- 'policy': SHA-256 of the retention policy in force.
     value NOT NULL
 ) WITHOUT ROWID;

@@ -54,7 +54,8 @@ extension Index {
     ) throws {
         try follow(entry, &clock, db)
         switch entry.body {
-        case .clip(let clip): try add(clip, at: position, isDoubtful: !clock.vouches(for: clip.start), &numbers, db)
+        case .clip(let clip):
+            try add(clip, at: position, isDoubtful: !clock.vouches(for: clip.start, at: position), &numbers, db)
         case .gap(let gap):
             try db.cachedStatement(
                 sql: #"INSERT OR IGNORE INTO gap (entry, camera, start, "end", reason) VALUES (?, ?, ?, ?, ?)"#
@@ -90,7 +91,12 @@ extension Index {
                 arguments: [Data(policy.digest)])
         case .lost(let record): try withdraw(record.object, .lost, at: position, db)
         case .quarantine(let record): try withdraw(record.object, .damaged, at: position, db)
-        case .camera, .clock, .open, .rebuilt, .other: break
+        case .rebuilt(let record):
+            guard let since = record.since else { break }
+            clock.rebuilt = ClockTrust.Rebuilt(
+                since: since, at: entry.at, lastPosition: position.addingSaturating(record.entries))
+            try clock.saveRebuilt(db)
+        case .camera, .clock, .open, .other: break
         }
     }
 

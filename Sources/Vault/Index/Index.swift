@@ -58,7 +58,7 @@ final class Index: Sendable {
 
     /// A database that belongs to this process alone: SQLite keeps what exceeds its page cache in a nameless file, so memory
     /// does not grow with the vault (V46). Where no folder for such a file can be written, in memory.
-    private static func scratch() throws -> DatabaseQueue {
+    static func scratch() throws -> DatabaseQueue {
         // Where SQLite's `unixTempFileDir` looks.
         let variables = ["SQLITE_TMPDIR", "TMPDIR"].compactMap { ProcessInfo.processInfo.environment[$0] }
         guard (variables + ["/var/tmp", "/tmp"]).contains(where: FileManager.default.isWritableFile(atPath:)) else {

@@ -124,8 +124,10 @@ struct LedgerEntry: Sendable, Hashable {
         case .rebuilt(let record):
             begin("rebuilt")
             text("why", record.why.rawValue)
+            number("entries", record.entries)
             number("clips", record.clips)
             number("quarantined", record.quarantined)
+            if let since = record.since { number("since", since.microseconds) }
             if let before = record.before {
                 number("size", before.count)
                 text("root", Base64.encode(before.root, padded: true))
@@ -238,6 +240,7 @@ struct LedgerEntry: Sendable, Hashable {
             return type == "lost" ? .lost(record) : .quarantine(record)
         case "rebuilt":
             guard let why = text("why").flatMap(RebuiltRecord.Reason.init(rawValue:)),
+                let entries = json["entries"]?.integer.flatMap(Int.init(exactly:)), entries >= 0,
                 let clips = json["clips"]?.integer, let quarantined = json["quarantined"]?.integer
             else { return nil }
             var before: RebuiltRecord.Head?
@@ -247,7 +250,9 @@ struct LedgerEntry: Sendable, Hashable {
                 before = RebuiltRecord.Head(count: Int(count), root: root)
             }
             return .rebuilt(
-                RebuiltRecord(why: why, clips: Int(clips), quarantined: Int(quarantined), before: before))
+                RebuiltRecord(
+                    why: why, entries: entries, clips: Int(clips), quarantined: Int(quarantined), since: time("since"),
+                    before: before))
         default: return .other(type)
         }
     }

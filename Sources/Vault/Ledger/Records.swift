@@ -151,8 +151,12 @@ struct RebuiltRecord: Sendable, Hashable {
         var root: MerkleTree.Hash
     }
     var why: Reason
+    /// Entries of clips and epochs that follow this one and were made from objects.
+    var entries = 0
     var clips = 0
     var quarantined = 0
+    /// From here to the time of this entry the clips follow one another without a break that a clock could hide in.
+    var since: WallTime?
     /// The newest tree that was known to have been signed.
     var before: Head?
 }

@@ -111,10 +111,10 @@ extension Vault {
             switch (step.action, step.subject) {
             case (.quarantine, .object(let object)):
                 let clip = try index.clip(object, id)
-                try moveToQuarantine(layout.object(object))
+                try Quarantine.move(layout.object(object), layout, files)
                 try enter(.quarantine(withdrawal(object, clip, step.detail)))
-            case (.quarantine, .epoch(let epoch)): try moveToQuarantine(layout.epoch(epoch))
-            case (.quarantine, .file(let path)): try moveToQuarantine(layout.root + "/" + path)
+            case (.quarantine, .epoch(let epoch)): try Quarantine.move(layout.epoch(epoch), layout, files)
+            case (.quarantine, .file(let path)): try Quarantine.move(layout.root + "/" + path, layout, files)
             case (.lost, .object(let object)):
                 try enter(.lost(withdrawal(object, try index.clip(object, id), step.detail)))
             case (.adopt, .object(let object)):
@@ -141,22 +141,6 @@ extension Vault {
             object: object, why: why, place: clip.map { WithdrawalRecord.Place(camera: $0.camera, range: $0.range) })
     }
 
-    /// Durable on return; fine when an interrupted repair has moved it already. What lies there under that name stays.
-    private func moveToQuarantine(_ path: String) throws(VaultError) {
-        guard try files.attributes(path) != nil else { return }
-        let name = path.split(separator: "/").last.map(String.init) ?? "file"
-        try files.makeDirectory(layout.quarantine)
-        var target = layout.quarantine + "/" + name
-        var number = 1
-        while try files.attributes(target) != nil {
-            target = layout.quarantine + "/\(name).\(number)"
-            number += 1
-        }
-        try files.rename(path, to: target)
-        try files.syncDirectory(layout.quarantine)
-        try files.syncDirectory(parent(of: path))
-    }
-
     /// The good copy is durable before the damaged file makes way.
     private func fetch(_ path: String, digest: [UInt8], _ options: RepairOptions) throws(VaultError) {
         guard let bytes = try options.source?.contents(layout.relative(path)), Digest.sha256(bytes) == digest else {
@@ -167,7 +151,7 @@ extension Vault {
         let file = try files.open(new, .create)
         try file.write(bytes, 0..<bytes.count, at: 0)
         try file.sync()
-        try moveToQuarantine(path)
+        try Quarantine.move(path, layout, files)
         try files.rename(new, to: path)
         try files.syncDirectory(parent(of: path))
     }
