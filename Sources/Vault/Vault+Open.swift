@@ -7,11 +7,19 @@ extension Vault {
     /// To write: takes the lock, finishes what a crash left undone (without a key, in time bounded by what was open), and
     /// enters `open` into the ledger. To read: writes nothing.
     ///
-    /// Errors: `.notFound`, `.halfMade`, `.newerFormat`, `.inUse`, `.readOnly`, `.networkFileSystem`, `.keys`, `.damaged`.
+    /// Errors: `.notFound`, `.halfMade`, `.newerFormat`, `.inUse`, `.readOnly`, `.networkFileSystem`, `.keys`, `.damaged`; with
+    /// a pin, those of `recognise`.
+    /// - Parameters:
+    ///   - pin: the vault that is expected, as it was last seen; checked before anything is written.
+    ///   - acceptsOlderCopy: an older copy goes on, and the ledger says so.
     public static func open(
-        at path: String, mode: VaultMode, files: any FileSystem = PosixFileSystem(), time: any TimeSource
+        at path: String, mode: VaultMode, pin: CheckpointPin? = nil, acceptsOlderCopy: Bool = false,
+        files: any FileSystem = PosixFileSystem(), time: any TimeSource
     ) async throws(VaultError) -> Vault {
-        try await Lane.serial("vault.open").run { () throws(VaultError) in
+        if let pin {
+            try await recognise(at: path, as: pin, acceptsOlderCopy: acceptsOlderCopy, files: files)
+        }
+        let vault = try await Lane.serial("vault.open").run { () throws(VaultError) in
             let layout = Layout(path)
             let file = try vaultFile(layout, files)
             return switch mode {
@@ -19,6 +27,14 @@ extension Vault {
             case .write(let version): try openWriting(layout, file, files, time, version)
             }
         }
+        guard let pin, acceptsOlderCopy, mode != .read else { return vault }
+        do throws(VaultError) {
+            try await vault.retentionLane.run { () throws(VaultError) in try vault.enterOlderCopy(pin) }
+        } catch {
+            await vault.close()
+            throw error
+        }
+        return vault
     }
 
     static func vaultFile(_ layout: Layout, _ files: any FileSystem) throws(VaultError) -> VaultFile {

@@ -88,8 +88,12 @@ struct VerifyCommand: AsyncParsableCommand {
             line.end()
             try output.print(report) {
                 let sum = "\(report.entries) entries, \(report.objects) objects, \(megabytes(report.bytes))"
+                let known = report.knownLost + report.knownQuarantined
                 return report.clean
                     ? "Nothing found: \(sum)."
+                        + (known > 0
+                            ? " Known since earlier repairs: \(report.knownLost) clip(s) lost, \(report.knownQuarantined) in quarantine."
+                            : "")
                     : (report.findings + ["\(report.findings.count) finding(s): \(sum)."]).joined(separator: "\n")
             }
             if !report.clean { throw ExitCode(2) }

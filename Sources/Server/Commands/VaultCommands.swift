@@ -160,6 +160,9 @@ public enum VaultCommands {
         public var objects: Int
         public var bytes: Int
         public var findings: [String]
+        /// What earlier repairs entered: no finding, and not forgotten.
+        public var knownLost: Int
+        public var knownQuarantined: Int
     }
 
     /// Keyless; with a passphrase every chunk is opened as well and the inner identity compared.
@@ -179,6 +182,7 @@ public enum VaultCommands {
         await vault.close()
         return Verified(
             clean: report.isClean, entries: report.entries, objects: report.objects, bytes: report.bytes,
-            findings: report.findings.map(\.description))
+            findings: report.findings.map(\.description), knownLost: report.knownLost,
+            knownQuarantined: report.knownQuarantined)
     }
 }
