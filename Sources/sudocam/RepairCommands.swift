@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Server
+import Vault
 
 struct RepairCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -125,7 +125,9 @@ import Testing
     }
 
     @Test(arguments: [VaultError.Code.networkFileSystem])
-    func `S6, V25: a vault on a network share is refused, and so is making one there`(code: VaultError.Code) async throws {
+    func `S6, V25: a vault on a network share is refused, and so is making one there`(code: VaultError.Code)
+        async throws
+    {
         let temporary = try await TemporaryVault()
         try await Self.record(temporary)
         let before = try Self.everything(temporary.folder)
@@ -172,14 +174,37 @@ import Testing
                 camera: RecordingTests.camera, range: TimeRange(from, from + 500), reason: .diskError)
         }
         _ = try? await vault.applyRetention()
-        #expect(try FileManager.default.subpathsOfDirectory(atPath: temporary.path) == [])
+        let made = try FileManager.default.subpathsOfDirectory(atPath: temporary.path)
+        #expect(made.isEmpty, "\(made)")
         try FileManager.default.removeItem(atPath: temporary.path)
         try FileManager.default.moveItem(atPath: temporary.folder.path + "/pulled", toPath: temporary.path)
         let clip = try await RecordingTests.record(
             vault, patternBytes(100), at: temporary.time.wallNow() + 600_000_000)
         #expect(try await vault.clip(at: clip.start + 1, camera: RecordingTests.camera) == clip)
         await vault.close()
-        #expect(try await RepairTests.findings(temporary).findings == [])
+        let findings = try await RepairTests.findings(temporary).findings
+        #expect(findings.isEmpty, "\(findings)")
+    }
+
+    @Test func `another vault mounted in its place while recording is not touched`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        _ = try await RecordingTests.record(vault, patternBytes(100), at: temporary.time.wallNow())
+        let other = try await TemporaryVault()
+        try await Self.record(other)
+        try FileManager.default.moveItem(atPath: temporary.path, toPath: temporary.folder.path + "/pulled")
+        try FileManager.default.moveItem(atPath: other.path, toPath: temporary.path)
+        let before = try Self.everything(temporary.folder).filter { $0.hasPrefix("vault/") }
+        for index in 1..<4 {
+            await #expect(throws: VaultError(.otherVault, "")) {
+                _ = try await RecordingTests.record(
+                    vault, patternBytes(100), at: temporary.time.wallNow() + Int64(index) * 60_000_000)
+            }
+        }
+        _ = try? await vault.applyRetention()
+        _ = try? await vault.clip(at: temporary.time.wallNow(), camera: RecordingTests.camera)
+        #expect(try Self.everything(temporary.folder).filter { $0.hasPrefix("vault/") } == before)
+        await vault.close()
     }
 }
 

@@ -1,5 +1,5 @@
 import CProcess
-public import Core
+import Core
 import Foundation
 import Media
 public import Vault

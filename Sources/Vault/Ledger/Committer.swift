@@ -75,6 +75,7 @@ final class Committer: Sendable {
 
     private func repair(_ state: inout State) throws(VaultError) {
         guard state.isBroken else { return }
+        try state.writer.checkIsThere()
         state.writer = try LedgerWriter(state.writer.reader, vault: vault, key: key, isRewritingLast: true)
         try index.catchUp(state.writer.reader)
         state.isBroken = false

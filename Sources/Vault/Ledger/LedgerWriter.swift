@@ -93,6 +93,18 @@ struct LedgerWriter {
         if signed?.count != tree.count, tree.count > 0 { try sign() }
     }
 
+    /// That the files are still those this writer wrote: after a disk was pulled, an empty folder under its mount point must not be
+    /// taken for a ledger that begins, nor another vault's for this one. Errors: `.notFound`.
+    func checkIsThere() throws(VaultError) {
+        if try reader.countEntries() >= count {
+            if let there = try? reader.tree(count: count), there.root == tree.root { return }
+            if try reader.root(count: count) == tree.root { return }
+        }
+        throw VaultError(
+            .notFound, "The ledger in \(reader.path) is not the one that was written to.",
+            hint: "Is its disk still mounted? Recording goes on when it is back.")
+    }
+
     /// After an error this writer is used up: make a new one, which takes in what reached the disk.
     mutating func append(_ entries: [LedgerEntry]) throws(VaultError) {
         var pending: [UInt8] = []
@@ -122,7 +134,8 @@ struct LedgerWriter {
         let path = reader.bundlePath(position / MerkleTree.tileWidth)
         if file == nil {
             try Self.makeFolders(parent(of: path), reader)
-            file = try reader.files.open(path, .readWrite)
+            // A bundle that is there already is not ours: another disk was mounted in this one's place.
+            file = try reader.files.open(path, .create)
             try reader.files.syncDirectory(parent(of: path))
         }
         guard let open = file else { return }

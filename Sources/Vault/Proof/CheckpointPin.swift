@@ -122,7 +122,8 @@ extension Vault {
         let shown = CheckpointPin.Shown(checkpoint: head.checkpoint, key: head.key, proof: head.proof)
         let judged = CheckpointPin.judge(shown, after: pin, at: time.wallNow())
         guard let next = judged.pin else {
-            throw VaultError(.otherHistory, "The ledger does not continue what was seen of it (\(judged.verdict.rawValue)).")
+            throw VaultError(
+                .otherHistory, "The ledger does not continue what was seen of it (\(judged.verdict.rawValue)).")
         }
         return next
     }
