@@ -41,6 +41,7 @@ public enum RepairCommands {
             }
             options.source = FolderSource(copy)
         }
+        if apply { try await PinStore(configuration).recognise(configuration) }
         let report = try await Vault.repair(
             at: configuration.vault, options, software: Version.current, passphrase: passphrase, time: time,
             progress: progress)
@@ -62,6 +63,7 @@ public enum RepairCommands {
     public static func rebuildIndex(
         _ configuration: Configuration, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
     ) async throws -> RebuiltIndex {
+        try await PinStore(configuration).recognise(configuration)
         let rebuilt = try await Vault.rebuildIndex(at: configuration.vault, progress: progress)
         return RebuiltIndex(
             entries: rebuilt.entries, clips: rebuilt.clips, malformedEntries: rebuilt.malformed,
@@ -79,8 +81,19 @@ public enum RepairCommands {
     public static func rebuildLedger(
         _ configuration: Configuration, apply: Bool, progress: @escaping @Sendable (_ objects: Int) -> Void
     ) async throws -> RebuiltLedger {
-        let rebuilt = try await Vault.rebuildLedger(
-            at: configuration.vault, isApplied: apply, time: time, progress: progress)
+        let store = PinStore(configuration)
+        let pin = try store.load()
+        let rebuilt = try await store.opening { _ in
+            try await Vault.rebuildLedger(
+                at: configuration.vault, expecting: pin, isApplied: apply, time: time, progress: progress)
+        }
+        if apply {
+            // What was seen is gone for good, and the new ledger says so: it is what is known from here on.
+            let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
+            let new = try await vault.pin()
+            await vault.close()
+            try store.save(new)
+        }
         return RebuiltLedger(
             applied: rebuilt.isApplied, clips: rebuilt.clips, epochs: rebuilt.epochs, quarantined: rebuilt.quarantined,
             entriesBefore: rebuilt.sizeBefore)

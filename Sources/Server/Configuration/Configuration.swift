@@ -58,6 +58,8 @@ public struct Configuration: Sendable, Equatable {
     public var lockAfterMinutes = 30
     public var retention = Retention()
     public var cameras: [Camera] = []
+    /// Where the vault's last state is remembered; no key of the file. Nil: nowhere.
+    public var pins: String?
 
     public init(vault: String) { self.vault = vault }
 }

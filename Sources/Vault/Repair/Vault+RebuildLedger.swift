@@ -20,14 +20,22 @@ extension Vault {
     /// anew. Without `isApplied` it only counts.
     ///
     /// Errors: `.exists` while the ledger has entries; `.inUse`, `.networkFileSystem`, `.keys`, the disk's.
-    /// - Parameter progress: objects read.
+    /// - Parameters:
+    ///   - pin: what was seen of the lost ledger; another vault is refused (`.otherVault`), and the new ledger names the head.
+    ///   - progress: objects read.
     public static func rebuildLedger(
-        at path: String, isApplied: Bool, files: any FileSystem = PosixFileSystem(), time: any TimeSource,
+        at path: String, expecting pin: CheckpointPin? = nil, isApplied: Bool,
+        files: any FileSystem = PosixFileSystem(), time: any TimeSource,
         progress: @escaping @Sendable (_ objects: Int) -> Void = { _ in }
     ) async throws(VaultError) -> LedgerRebuild {
         try await Lane.serial("vault.rebuild").run { () throws(VaultError) in
             let layout = Layout(path)
             let file = try vaultFile(layout, files)
+            if let pin, pin.vault != file.id {
+                throw VaultError(
+                    .otherVault, "\(layout.root) holds vault \(file.id); it held \(pin.vault).",
+                    hint: "Is another disk mounted there? Nothing was written.")
+            }
             guard try !files.isNetwork(layout.root) else { throw networkFileSystem(layout) }
             var lock: (any OpenFile)?
             if isApplied {
@@ -41,7 +49,7 @@ extension Vault {
                     hint: "`sudocam rebuild` makes the index anew from them; `sudocam repair` mends what is damaged.")
             }
             let key = try ledgerKey(layout, file, files)
-            return try LedgerRebuilder(layout: layout, files: files, file: file, key: key, now: time.wallNow())
+            return try LedgerRebuilder(layout: layout, files: files, file: file, key: key, pin: pin, now: time.wallNow())
                 .run(isApplied: isApplied, progress)
         }
     }
@@ -53,6 +61,7 @@ private struct LedgerRebuilder {
     let files: any FileSystem
     let file: VaultFile
     let key: LedgerKey
+    let pin: CheckpointPin?
     let now: WallTime
     /// Entries that one sync makes durable: nothing depends on them before all are.
     private static let batch = 4096
@@ -138,13 +147,17 @@ private struct LedgerRebuilder {
             modified: try files.attributes(path)?.modified ?? 0, isOpen: isOpen)
     }
 
-    /// The newest head that was signed, if its file survived.
+    /// The newest head that was signed, as far as its file survived or somebody saw it.
     private func oldHead() -> RebuiltRecord.Head? {
+        let seen = pin.flatMap { pin in
+            Base64.decode(Array(pin.root.utf8), padded: true).map { RebuiltRecord.Head(count: pin.size, root: $0) }
+        }
         let path = layout.ledger + "/checkpoint"
         guard
             let head = try? Checkpoint(
                 verifying: try files.contents(path, limit: 1 << 16), vault: file.id, key: file.ledger)
-        else { return nil }
+        else { return seen }
+        if let seen, seen.count > head.count { return seen }
         return RebuiltRecord.Head(count: head.count, root: head.root)
     }
 
