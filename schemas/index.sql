@@ -7,6 +7,7 @@ CREATE TABLE meta (
     -- 'position': ledger entries taken in so far. 'clock': the last time somebody vouches for, see clip.doubtful.
     -- 'policy': SHA-256 of the retention policy in force. 'vaultFile': SHA-256 of vault.json as last entered.
     -- 'recipients': the same, as the last change of the recipients left it; 'removal': the ledger entry that last took one away.
+    -- 'rebuilt': of a ledger begun anew, from when to when and up to which entry its clips' times are believed.
     value NOT NULL
 ) WITHOUT ROWID;
 

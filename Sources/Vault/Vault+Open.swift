@@ -7,11 +7,19 @@ extension Vault {
     /// To write: takes the lock, finishes what a crash left undone (without a key, in time bounded by what was open), and
     /// enters `open` into the ledger. To read: writes nothing.
     ///
-    /// Errors: `.notFound`, `.halfMade`, `.newerFormat`, `.inUse`, `.readOnly`, `.networkFileSystem`, `.keys`, `.damaged`.
+    /// Errors: `.notFound`, `.halfMade`, `.newerFormat`, `.inUse`, `.readOnly`, `.networkFileSystem`, `.keys`, `.damaged`; with
+    /// a pin, those of `recognise`.
+    /// - Parameters:
+    ///   - pin: the vault that is expected, as it was last seen; checked before anything is written.
+    ///   - acceptsOlderCopy: an older copy goes on, and the ledger says so.
     public static func open(
-        at path: String, mode: VaultMode, files: any FileSystem = PosixFileSystem(), time: any TimeSource
+        at path: String, mode: VaultMode, pin: CheckpointPin? = nil, acceptsOlderCopy: Bool = false,
+        files: any FileSystem = PosixFileSystem(), time: any TimeSource
     ) async throws(VaultError) -> Vault {
-        try await Lane.serial("vault.open").run { () throws(VaultError) in
+        if let pin {
+            try await recognise(at: path, as: pin, acceptsOlderCopy: acceptsOlderCopy, files: files)
+        }
+        let vault = try await Lane.serial("vault.open").run { () throws(VaultError) in
             let layout = Layout(path)
             let file = try vaultFile(layout, files)
             return switch mode {
@@ -19,9 +27,17 @@ extension Vault {
             case .write(let version): try openWriting(layout, file, files, time, version)
             }
         }
+        guard let pin, acceptsOlderCopy, mode != .read else { return vault }
+        do throws(VaultError) {
+            try await vault.retentionLane.run { () throws(VaultError) in try vault.enterOlderCopy(pin) }
+        } catch {
+            await vault.close()
+            throw error
+        }
+        return vault
     }
 
-    private static func vaultFile(_ layout: Layout, _ files: any FileSystem) throws(VaultError) -> VaultFile {
+    static func vaultFile(_ layout: Layout, _ files: any FileSystem) throws(VaultError) -> VaultFile {
         guard try files.attributes(layout.root) != nil else {
             throw VaultError(
                 .notFound, "There is no folder \(layout.root).",
@@ -69,8 +85,9 @@ extension Vault {
         var alarms: [String] = []
         let isFull = try makeRoomToStart(layout, files, &alarms)
         let key = try ledgerKey(layout, file, files)
-        try LedgerWriter.prepare(files, path: layout.ledger)
         let ledger = LedgerReader(files: files, path: layout.ledger)
+        try checkPresence(ledger)
+        try LedgerWriter.prepare(files, path: layout.ledger)
         let writer = try LedgerWriter(ledger, vault: file.id, key: key)
         alarms += writer.alarms
 
@@ -118,7 +135,7 @@ extension Vault {
     private static let changedByOthers =
         "vault.json is not the one that the ledger knows: somebody else changed it. `sudocam key list` shows who it lets read new footage."
 
-    private static func ledgerKey(
+    static func ledgerKey(
         _ layout: Layout, _ file: VaultFile, _ files: any FileSystem
     ) throws(VaultError) -> LedgerKey {
         guard let attributes = try files.attributes(layout.ledgerKey) else {
@@ -156,10 +173,9 @@ extension Vault {
                 guard error.code == .index, try files.space(layout.root).free >= smallestFreeSpace else { throw error }
                 alarms.append("The index was unusable and is made anew from the ledger. \(error)")
             }
-            try removeIndex(layout, files)
-            let index = try Index.writing(layout.index)
-            try index.catchUp(ledger)
-            return (index, true)
+            // The old one stays until a new one is whole.
+            _ = try Index.rebuild(layout, files, ledger, checkpoint: nil)
+            return (try Index.writing(layout.index), true)
         } catch {
             // Without an index nothing can be deleted, and so no space be made for one.
             guard error.code == .noSpace || error.code == .index,
@@ -184,10 +200,6 @@ extension Vault {
         try files.remove(layout.ballast)
         alarms.append("The disk is full; the reserve of \(ballast.count >> 20) MiB was given up.")
         return true
-    }
-
-    private static func removeIndex(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {
-        for suffix in ["", "-wal", "-shm", "-journal"] { try files.remove(layout.index + suffix) }
     }
 
     /// A predecessor that is just ending keeps the lock for a moment longer than its port, and a restart should not fail on

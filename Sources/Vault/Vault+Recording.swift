@@ -9,13 +9,17 @@ extension Vault {
         try await beginLane.run { [self] () throws(VaultError) in
             let committer = try committer()
             guard !recording.withLock({ $0.isClosed }) else { throw VaultError(.closed, "The vault is closed.") }
+            try checkIsThere()
             let epoch = try epoch(camera, start, committer)
+            guard let recipient = epoch.recipient else {
+                throw VaultError(.keys, "Nothing can be sealed to epoch \(epoch.epoch): its public half is not known.")
+            }
             let sequence = try nextSequence(camera)
             let identity = ClipIdentity(
                 vault: id, camera: camera, epoch: epoch.epoch, run: run, sequence: sequence, start: start)
             let part = try withRoom { () throws(VaultError) in
                 try SealedPart(
-                    identity, to: epoch.recipient, path: layout.open + "/\(UUID.random()).part", files: files
+                    identity, to: recipient, path: layout.open + "/\(UUID.random()).part", files: files
                 ) { [weak self] in self?.makeRoom() ?? false }
             }
             recording.withLock { recording in
@@ -105,6 +109,22 @@ extension Vault {
 
     private func forget(_ part: SealedPart) {
         recording.withLock { _ = $0.parts.removeValue(forKey: ObjectIdentifier(part)) }
+    }
+
+    /// That the folder still holds this vault, before files are made in it: its disk may have been pulled, or another one
+    /// mounted in its place. Errors: `.notFound`, `.otherVault`.
+    func checkIsThere() throws(VaultError) {
+        guard try files.attributes(layout.vaultFile) != nil else {
+            throw VaultError(
+                .notFound, "\(layout.root) holds no vault any more.",
+                hint: "Is its disk still mounted? Recording goes on when it is back.")
+        }
+        let now = try VaultFile(parsing: try files.contents(layout.vaultFile), path: layout.vaultFile)
+        guard now.id == id else {
+            throw VaultError(
+                .otherVault, "\(layout.root) holds vault \(now.id) now, not \(id).",
+                hint: "Another disk was mounted there. Recording goes on when the right one is back.")
+        }
     }
 
     private func nextSequence(_ camera: CameraID) throws(VaultError) -> UInt64 {

@@ -18,6 +18,12 @@ public struct VaultError: Failure, Equatable {
         /// The medium or the mode does not allow writing.
         case readOnly
         case networkFileSystem
+        /// Another vault stands where a known one stood.
+        case otherVault
+        /// A known vault as it was earlier.
+        case olderCopy
+        /// A known vault whose ledger does not continue what was seen of it.
+        case otherHistory
         /// The owner's identity is not in memory.
         case locked
         case wrongPassphrase

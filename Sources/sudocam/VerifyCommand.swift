@@ -42,8 +42,12 @@ struct VerifyCommand: AsyncParsableCommand {
                     "\(report.entries) entries, \(report.objects) objects, \(megabytes(report.bytes)) read\(report.resumed ? ", the rest by an earlier run" : "")"
                 let more = report.omittedFindings > 0 ? ["and \(report.omittedFindings) more"] : []
                 let count = report.findings.count + report.omittedFindings
+                let known =
+                    report.knownLost + report.knownQuarantined > 0
+                    ? " Known since earlier repairs: \(report.knownLost) clip(s) lost, \(report.knownQuarantined) in quarantine."
+                    : ""
                 return report.clean
-                    ? "Nothing found: \(sum)."
+                    ? "Nothing found: \(sum).\(known)"
                     : (report.findings + more + ["\(count) finding(s): \(sum)."]).joined(separator: "\n")
             }
             if !report.clean { throw ExitCode(2) }

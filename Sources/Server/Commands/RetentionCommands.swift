@@ -104,11 +104,12 @@ public enum RetentionCommands {
         } catch {
             guard error.code == .noService else { throw error }
         }
-        let vault = try await Vault.open(
-            at: configuration.vault, mode: .write(softwareVersion: Version.current), time: time)
+        let store = PinStore(configuration)
+        let (vault, pin) = try await store.openWriting(configuration, time: time)
         vault.setRetention(configuration.retentionPolicy(vault: vault.id))
         do {
             let answer = try await perform(request, vault, names(configuration, vault.id))
+            try? store.save(try await vault.pin(after: pin))
             await vault.close()
             return answer
         } catch {

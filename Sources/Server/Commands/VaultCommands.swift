@@ -21,6 +21,7 @@ public enum VaultCommands {
     public static func initialise(
         vault path: String, configuration: String?, passphrase: SecretBytes, time: any TimeSource = SystemTime()
     ) async throws -> Made {
+        if let configuration { try refuseLostVault(path, configuration) }
         let made = try await Vault.create(at: path, passphrase: passphrase, time: time)
         var written: String?
         if let configuration, !FileManager.default.fileExists(atPath: configuration) {
@@ -30,6 +31,17 @@ public enum VaultCommands {
         }
         return Made(
             vault: made.id, path: path, recoveryIdentity: made.recoveryIdentity.revealed(), configuration: written)
+    }
+
+    /// A new vault under the mount point of one that is known would hide it, and be hidden by it.
+    private static func refuseLostVault(_ path: String, _ configuration: String) throws(ServerError) {
+        var settings = Configuration(vault: path)
+        settings.pins = PinStore.standardPath(
+            folder: URL(fileURLWithPath: configuration).deletingLastPathComponent().path)
+        guard let pin = try PinStore(settings).load(), let pins = settings.pins else { return }
+        throw ServerError(
+            .refused, "\(path) held vault \(pin.vault).",
+            hint: "Is its disk mounted? Nothing was written. If it is gone for good, remove \(pins).")
     }
 
     static func template(vault: String) -> String {

@@ -17,6 +17,9 @@ public enum VerifyCommands {
         public var omittedFindings: Int
         /// Numbers of clips that no entry has: clips that failed while a later one ran.
         public var sequenceHoles: Int
+        /// What earlier repairs entered: no finding, and not forgotten.
+        public var knownLost: Int
+        public var knownQuarantined: Int
         /// Whether an earlier run that was broken off was continued.
         public var resumed: Bool
     }
@@ -65,7 +68,8 @@ public enum VerifyCommands {
             return Verified(
                 clean: report.isClean, entries: report.entries, objects: report.objects, bytes: report.bytes,
                 findings: report.findings.map(\.description), omittedFindings: report.omittedFindings,
-                sequenceHoles: report.sequenceHoles, resumed: !done.isEmpty)
+                sequenceHoles: report.sequenceHoles, knownLost: report.knownLost,
+                knownQuarantined: report.knownQuarantined, resumed: !done.isEmpty)
         } catch {
             vault.lock()
             await vault.close()

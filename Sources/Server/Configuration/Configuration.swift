@@ -78,6 +78,8 @@ public struct Configuration: Sendable, Equatable {
     public var retention = Retention()
     public var scrub = Scrub()
     public var cameras: [Camera] = []
+    /// Where the vault's last state is remembered; no key of the file. Nil: nowhere.
+    public var pins: String?
 
     public init(vault: String) { self.vault = vault }
 }

@@ -21,7 +21,8 @@ public struct ConfigurationReader {
         }
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         switch parse(text, folder: folder) {
-        case .success(let configuration):
+        case .success(var configuration):
+            configuration.pins = PinStore.standardPath(folder: folder)
             // What is masked in every output is a secret.
             if configuration.cameras.contains(where: { $0.source.description.contains("***") }) {
                 try SecretFile.check(path, holds: "a camera's password")

@@ -16,9 +16,14 @@ public struct RecorderApplication: Sendable {
     private let configuration: Configuration
     private let time: any TimeSource
     private let logger: Logger
+    private let acceptsOlderCopy: Bool
 
-    public init(configuration: Configuration, time: (any TimeSource)? = nil, logger: Logger) {
+    /// - Parameter acceptsOlderCopy: a vault that is behind, or beside, what was seen of it goes on, and its ledger says so.
+    public init(
+        configuration: Configuration, acceptsOlderCopy: Bool = false, time: (any TimeSource)? = nil, logger: Logger
+    ) {
         self.configuration = configuration
+        self.acceptsOlderCopy = acceptsOlderCopy
         self.time = time ?? SystemTime { sudocam_wall_clock_is_synchronised() }
         self.logger = logger
     }
@@ -27,10 +32,10 @@ public struct RecorderApplication: Sendable {
     ///   SHA-256 fingerprint.
     public func run(ready: @escaping @Sendable (_ url: String, _ fingerprint: String?) -> Void) async throws {
         Hardening.apply()
-        let vault = try await Vault.open(
-            at: configuration.vault, mode: .write(softwareVersion: Version.current), time: time)
+        let (vault, pin) = try await PinStore(configuration).openWriting(
+            configuration, time: time, acceptsOlderCopy: acceptsOlderCopy)
         do {
-            try await run(vault, ready)
+            try await run(vault, pin, ready)
         } catch {
             await vault.close()
             throw error
@@ -39,7 +44,7 @@ public struct RecorderApplication: Sendable {
     }
 
     private func run(
-        _ vault: Vault, _ ready: @escaping @Sendable (_ url: String, _ fingerprint: String?) -> Void
+        _ vault: Vault, _ pin: CheckpointPin, _ ready: @escaping @Sendable (_ url: String, _ fingerprint: String?) -> Void
     ) async throws {
         vault.setRetention(configuration.retentionPolicy(vault: vault.id))
         let changes = ChangeStream()
@@ -75,12 +80,13 @@ public struct RecorderApplication: Sendable {
         let retention = RetentionService(recorder: services, logger: logger)
         let scrub = ScrubService(recorder: services, settings: configuration.scrub, logger: logger)
         let keys = KeyService(recorder: services, unlock: configuration.unlock, logger: logger)
+        let pins = PinService(recorder: services, store: PinStore(configuration), first: pin, logger: logger)
         let watch = IdleLock(
             recorder: services, changes: changes, locksWhenIdle: configuration.unlock == nil, logger: logger)
         // Stopped in reverse order: the page first, the recorder last.
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: ([recording, media, retention, keys, scrub, control, watch, page] as [any Service]).map {
+                services: ([pins, recording, media, retention, keys, scrub, control, watch, page] as [any Service]).map {
                     service in
                     .init(
                         service: service, successTerminationBehavior: .gracefullyShutdownGroup,

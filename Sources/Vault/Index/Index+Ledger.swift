@@ -54,7 +54,8 @@ extension Index {
     ) throws {
         try follow(entry, &clock, db)
         switch entry.body {
-        case .clip(let clip): try add(clip, at: position, isDoubtful: !clock.vouches(for: clip.start), &numbers, db)
+        case .clip(let clip):
+            try add(clip, at: position, isDoubtful: !clock.vouches(for: clip.start, at: position), &numbers, db)
         case .gap(let gap):
             try db.cachedStatement(
                 sql: #"INSERT OR IGNORE INTO gap (entry, camera, start, "end", reason) VALUES (?, ?, ?, ?, ?)"#
@@ -66,7 +67,7 @@ extension Index {
             try db.cachedStatement(
                 sql: "UPDATE epoch SET camera = ?, day = ?, recipient = ?, file = ? WHERE number = ? AND camera IS NULL"
             ).execute(arguments: [
-                try numbers.camera(epoch.camera, db), epoch.day, epoch.recipient.description, Data(epoch.file.digest),
+                try numbers.camera(epoch.camera, db), epoch.day, epoch.recipient?.description, Data(epoch.file.digest),
                 try numbers.epoch(epoch.epoch, db),
             ])
             try made(epoch, at: position, db)
@@ -92,8 +93,24 @@ extension Index {
         case .open(_, let vaultFile, _): try remember("vaultFile", Data(vaultFile.digest), db)
         case .recipients(let record): try changed(record, at: position, db)
         case .rewrap(let epoch, let file, let vaultFile): try rewrapped(epoch, file, vaultFile, db)
+        case .lost(let record): try withdraw(record.object, .lost, at: position, db)
+        case .quarantine(let record): try withdraw(record.object, .damaged, at: position, db)
+        case .rebuilt(let record):
+            guard let since = record.since else { break }
+            clock.rebuilt = ClockTrust.Rebuilt(
+                since: since, at: entry.at, lastPosition: position.addingSaturating(record.entries))
+            try clock.saveRebuilt(db)
         case .camera, .clock, .export, .share, .other: break
         }
+    }
+
+    /// A clip becomes a gap.
+    private static func withdraw(_ object: ObjectID, _ reason: GapReason, at position: Int, _ db: Database) throws {
+        guard let entry = try find(Data(object.digest), db) else { return }
+        try db.execute(
+            sql: #"INSERT OR IGNORE INTO gap SELECT ?, camera, start, "end", ? FROM clip WHERE entry = ?"#,
+            arguments: [position, reason.rawValue, entry])
+        try remove(object, db)
     }
 
     private static func add(
@@ -118,6 +135,10 @@ extension Index {
             identity.start.microseconds, clip.end.microseconds, clip.byteCount, code(of: clip.kind), clip.isSalvaged,
             !isPlausible, isDoubtful,
         ])
+        // Found again: what `repair` had put in its place goes.
+        try db.cachedStatement(
+            sql: "DELETE FROM gap WHERE camera = ? AND start = ? AND reason IN ('lost', 'damaged')"
+        ).execute(arguments: [camera, identity.start.microseconds])
         try db.cachedStatement(sql: "UPDATE epoch SET clips = clips + 1 WHERE number = ?").execute(arguments: [epoch])
         try db.cachedStatement(
             sql: """

@@ -237,7 +237,7 @@ extension Index {
                     sql:
                         """
                         SELECT uuid, recipient, file FROM epoch WHERE camera = (SELECT number FROM camera WHERE uuid = ?)
-                        AND day = ? AND shredded = 0 AND \(Self.isAfterRemoval) LIMIT 1
+                        AND day = ? AND shredded = 0 AND recipient IS NOT NULL AND \(Self.isAfterRemoval) LIMIT 1
                         """,
                     arguments: [camera.blob, day]
                 ).map { row in

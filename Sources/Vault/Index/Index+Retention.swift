@@ -132,11 +132,12 @@ extension Index {
     }
 
     /// Objects that the ledger removed and whose files may still be there.
-    func pendingDeletions(limit: Int) throws(VaultError) -> [ObjectID] {
+    func pendingDeletions(after: ObjectID? = nil, limit: Int) throws(VaultError) -> [ObjectID] {
         try Self.wrapping {
             try database.read { db in
                 try Data.fetchAll(
-                    db, sql: "SELECT object FROM deleted WHERE pending = 1 ORDER BY object LIMIT ?", arguments: [limit]
+                    db, sql: "SELECT object FROM deleted WHERE pending = 1 AND object > ? ORDER BY object LIMIT ?",
+                    arguments: [Data(after?.digest ?? []), limit]
                 ).compactMap { ObjectID(digest: Array($0)) }
             }
         }

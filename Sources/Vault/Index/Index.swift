@@ -34,6 +34,19 @@ final class Index: Sendable {
         }
     }
 
+    /// An index that nobody uses before it is whole: written without a journal.
+    static func building(_ path: String) throws(VaultError) -> Index {
+        try wrapping {
+            var configuration = Configuration()
+            configuration.prepareDatabase { db in
+                try db.execute(sql: "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -16384")
+            }
+            let index = Index(try DatabaseQueue(path: path, configuration: configuration))
+            try index.database.write { db in try prepare(db) }
+            return index
+        }
+    }
+
     /// For reading a vault whose index is missing, old or on a medium that cannot be written.
     static func temporary() throws(VaultError) -> Index {
         try wrapping {
@@ -54,7 +67,7 @@ final class Index: Sendable {
 
     /// A database that belongs to this process alone: SQLite keeps what exceeds its page cache in a nameless file, so memory
     /// does not grow with the vault (V46). Where no folder for such a file can be written, in memory.
-    private static func scratch() throws -> DatabaseQueue {
+    static func scratch() throws -> DatabaseQueue {
         // Where SQLite's `unixTempFileDir` looks.
         let variables = ["SQLITE_TMPDIR", "TMPDIR"].compactMap { ProcessInfo.processInfo.environment[$0] }
         guard (variables + ["/var/tmp", "/tmp"]).contains(where: FileManager.default.isWritableFile(atPath:)) else {

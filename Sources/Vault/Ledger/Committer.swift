@@ -91,6 +91,7 @@ final class Committer: Sendable {
 
     private func repair(_ state: inout State) throws(VaultError) {
         guard state.writer.condition != .good else { return }
+        try state.writer.checkIsThere()
         state.isIndexBehind = true
         state.writer = try LedgerWriter(
             state.writer.reader, vault: vault, key: key, isRewritingLast: state.writer.condition == .unsynced)

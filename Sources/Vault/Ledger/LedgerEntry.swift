@@ -27,6 +27,12 @@ struct LedgerEntry: Sendable, Hashable {
         case export(EpochID, to: AgeRecipient?)
         /// A clip's key was sealed to somebody else.
         case share(ObjectID, to: AgeRecipient)
+        /// An object that is gone though nobody removed it: `repair` says so, and viewers see a gap.
+        case lost(WithdrawalRecord)
+        /// An object that `repair` moved to `quarantine/`.
+        case quarantine(WithdrawalRecord)
+        /// The ledger does not simply go on: it was begun anew, or an older copy of it was put back.
+        case rebuilt(RebuiltRecord)
         /// A kind a newer version writes; kept and counted, not understood.
         case other(String)
     }
@@ -65,7 +71,7 @@ struct LedgerEntry: Sendable, Hashable {
             text("epoch", epoch.epoch)
             text("camera", epoch.camera)
             number("day", epoch.day)
-            text("recipient", epoch.recipient)
+            if let recipient = epoch.recipient { text("recipient", recipient) }
             text("file", epoch.file)
         case .gap(let gap):
             begin("gap")
@@ -137,6 +143,26 @@ struct LedgerEntry: Sendable, Hashable {
             begin("share")
             text("object", object)
             text("to", recipient)
+        case .lost(let record), .quarantine(let record):
+            if case .lost = body { begin("lost") } else { begin("quarantine") }
+            text("object", record.object)
+            text("why", record.why)
+            if let place = record.place {
+                text("camera", place.camera)
+                number("start", place.range.start.microseconds)
+                number("end", place.range.end.microseconds)
+            }
+        case .rebuilt(let record):
+            begin("rebuilt")
+            text("why", record.why.rawValue)
+            number("entries", record.entries)
+            number("clips", record.clips)
+            number("quarantined", record.quarantined)
+            if let since = record.since { number("since", since.microseconds) }
+            if let before = record.before {
+                number("size", before.count)
+                text("root", Base64.encode(before.root, padded: true))
+            }
         case .other: return nil
         }
         return Array((line + "}").utf8)
@@ -187,8 +213,10 @@ struct LedgerEntry: Sendable, Hashable {
         case "epoch":
             guard let epoch = identifier("epoch", as: EpochName.self),
                 let camera = identifier("camera", as: CameraName.self), let day = json["day"]?.integer,
-                let recipient = recipient("recipient"), let file = object("file")
+                let file = object("file")
             else { return nil }
+            let recipient = text("recipient").flatMap { AgeRecipient($0) }
+            guard (recipient == nil) == (json["recipient"] == nil) else { return nil }
             return .epoch(EpochRecord(epoch: epoch, camera: camera, day: day, recipient: recipient, file: file))
         case "gap":
             guard let camera = identifier("camera", as: CameraName.self), let start = time("start"),
@@ -258,6 +286,30 @@ struct LedgerEntry: Sendable, Hashable {
         case "share":
             guard let shared = object("object"), let to = recipient("to") else { return nil }
             return .share(shared, to: to)
+        case "lost", "quarantine":
+            guard let withdrawn = object("object"), let why = text("why") else { return nil }
+            var record = WithdrawalRecord(object: withdrawn, why: why)
+            if let camera = identifier("camera", as: CameraName.self), let start = time("start"),
+                let end = time("end")
+            {
+                record.place = WithdrawalRecord.Place(camera: camera, range: TimeRange(start, end))
+            }
+            return type == "lost" ? .lost(record) : .quarantine(record)
+        case "rebuilt":
+            guard let why = text("why").flatMap(RebuiltRecord.Reason.init(rawValue:)),
+                let entries = json["entries"]?.integer.flatMap(Int.init(exactly:)), entries >= 0,
+                let clips = json["clips"]?.integer, let quarantined = json["quarantined"]?.integer
+            else { return nil }
+            var before: RebuiltRecord.Head?
+            if let count = json["size"]?.integer,
+                let root = text("root").flatMap({ Base64.decode(Array($0.utf8), padded: true) })
+            {
+                before = RebuiltRecord.Head(count: Int(count), root: root)
+            }
+            return .rebuilt(
+                RebuiltRecord(
+                    why: why, entries: entries, clips: Int(clips), quarantined: Int(quarantined), since: time("since"),
+                    before: before))
         default: return .other(type)
         }
     }

@@ -74,7 +74,17 @@ struct LedgerWriter {
             do throws(VaultError) {
                 tree = try reader.tree(count: signed.count)
                 if tree.root != signed.root {
-                    alarms.append("The ledger differs from its signed checkpoint. Run verify.")
+                    // A tile may be what is damaged: the entries, all read, tell.
+                    let repair = LedgerRepair(ledger: reader, vault: vault, verifier: key.verifier)
+                    let examination = try repair.examine()
+                    if examination.verdict == .vouched {
+                        try repair.rewriteTiles(examination)
+                        tree = try reader.tree(count: signed.count)
+                        alarms.append(
+                            "\(examination.tiles.count) tile(s) of the ledger were damaged and were computed anew.")
+                    } else {
+                        alarms.append("The ledger differs from its signed checkpoint. Run verify.")
+                    }
                 }
             } catch {
                 alarms.append(error.reason)
@@ -110,6 +120,18 @@ struct LedgerWriter {
         do throws(VaultError) { try settle() } catch { if error.code != .noSpace { throw error } }
         takeSpace(for: 0)
         prepareNext()
+    }
+
+    /// That the files are still those this writer wrote: after a disk was pulled, an empty folder under its mount point must not be
+    /// taken for a ledger that begins, nor another vault's for this one. Errors: `.notFound`.
+    func checkIsThere() throws(VaultError) {
+        if try reader.countEntries() >= count {
+            if let there = try? reader.tree(count: count), there.root == tree.root { return }
+            if try reader.root(count: count) == tree.root { return }
+        }
+        throw VaultError(
+            .notFound, "The ledger in \(reader.path) is not the one that was written to.",
+            hint: "Is its disk still mounted? Recording goes on when it is back.")
     }
 
     /// After an error see `condition`.
@@ -175,7 +197,13 @@ struct LedgerWriter {
     /// The bundle prepared beforehand, or a new one; its name is durable.
     private mutating func beginBundle(_ path: String) throws(VaultError) -> any OpenFile {
         allocated = 0
-        try makeFolders(parent(of: path))
+        try Self.makeFolders(parent(of: path), reader)
+        // A bundle that is there already is not ours: another disk was mounted in this one's place.
+        guard try reader.files.attributes(path) == nil else {
+            throw VaultError(
+                .notFound, "The ledger in \(reader.path) is not the one that was written to.",
+                hint: "Is its disk still mounted?")
+        }
         if isNextReady {
             isNextReady = false
             // Whatever is not empty is not what was prepared.
@@ -213,7 +241,7 @@ struct LedgerWriter {
     /// Brings tiles and checkpoint after the entries. Errors: then the rest is still owed.
     private mutating func settle() throws(VaultError) {
         while let tile = owedTiles.first {
-            try write(tile)
+            try Self.write(tile, reader)
             owedTiles.removeFirst()
         }
         guard isUnsigned else { return }
@@ -221,19 +249,19 @@ struct LedgerWriter {
         isUnsigned = false
     }
 
-    private func write(_ tile: MerkleTree.Tile) throws(VaultError) {
+    static func write(_ tile: MerkleTree.Tile, _ reader: LedgerReader) throws(VaultError) {
         let path = reader.tilePath(tile.level, tile.index)
-        try makeFolders(parent(of: path))
+        try makeFolders(parent(of: path), reader)
         try reader.files.replace(path, with: tile.hashes.flatMap { $0 })
     }
 
-    private func makeFolders(_ path: String) throws(VaultError) {
+    /// Never above the ledger's own folder: where that is gone, its disk is, and what lies under its mount point is not ours.
+    private static func makeFolders(_ path: String, _ reader: LedgerReader) throws(VaultError) {
         guard try reader.files.attributes(path) == nil else { return }
-        // The ledger's own folder is never made here: where it is missing the disk has gone, and another one answers.
-        guard path.utf8.count > reader.path.utf8.count else {
-            throw VaultError(.notFound, "\(path) is missing.", hint: "Is the vault's disk still mounted?")
+        guard path.hasPrefix(reader.path + "/") else {
+            throw VaultError(.notFound, "\(reader.path) is gone.", hint: "Is its disk still mounted?")
         }
-        try makeFolders(parent(of: path))
+        try makeFolders(parent(of: path), reader)
         try reader.files.makeDirectory(path)
         try reader.files.syncDirectory(parent(of: path))
     }

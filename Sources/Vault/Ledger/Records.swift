@@ -27,6 +27,10 @@ public enum GapReason: String, Sendable, Hashable, Codable, CaseIterable {
     case clockStep
     /// Frames were dropped because the machine was too slow.
     case overload
+    /// A clip was there and is gone; nobody removed it.
+    case lost
+    /// A clip was there and does not open any more; it lies in quarantine.
+    case damaged
     case unknown
 }
 
@@ -76,7 +80,8 @@ struct EpochRecord: Sendable, Hashable {
     var camera: CameraID
     /// Days since 1970-01-01.
     var day: Int64
-    var recipient: AgeRecipient
+    /// Nil after a lost ledger was begun anew without the key: nothing more can be sealed to it.
+    var recipient: AgeRecipient?
     /// SHA-256 of `epochs/<uuid>.age`: as it was first written, or as the last re-wrapping left it.
     var file: ObjectID
 }
@@ -135,4 +140,40 @@ public struct DeletionRecord: Sendable, Hashable {
     public var cause: RetentionCause
     /// The policy in force: SHA-256 of its text in the ledger's `policy` entry.
     public var policy: ObjectID
+}
+
+/// An object that is no longer among the clips, though no rule removed it.
+struct WithdrawalRecord: Sendable, Hashable {
+    struct Place: Sendable, Hashable {
+        var camera: CameraID
+        var range: TimeRange
+    }
+    var object: ObjectID
+    /// In words; no names of people or places.
+    var why: String
+    /// Nil for an object that the ledger never listed.
+    var place: Place?
+}
+
+/// Why the ledger does not simply go on from what was signed before.
+struct RebuiltRecord: Sendable, Hashable {
+    enum Reason: String, Sendable, Hashable {
+        /// Its entries were gone; these were made from the objects' headers.
+        case ledgerLost = "ledger-lost"
+        /// The owner put an older copy of the vault back on purpose.
+        case olderCopy = "older-copy"
+    }
+    struct Head: Sendable, Hashable {
+        var count: Int
+        var root: MerkleTree.Hash
+    }
+    var why: Reason
+    /// Entries of clips and epochs that follow this one and were made from objects.
+    var entries = 0
+    var clips = 0
+    var quarantined = 0
+    /// From here to the time of this entry the clips follow one another without a break that a clock could hide in.
+    var since: WallTime?
+    /// The newest tree that was known to have been signed.
+    var before: Head?
 }

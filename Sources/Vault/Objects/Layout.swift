@@ -29,6 +29,8 @@ struct Layout: Sendable {
     }
     /// A part that is whole, until its entry is committed.
     func part(_ id: ObjectID) -> String { open + "/\(id).part" }
+    /// As it stands in a copy of the vault.
+    func relative(_ path: String) -> String { String(path.dropFirst(root.count + 1)) }
     static let shards: [String] = (0...255).map { Hex.encode([UInt8($0)]) }
 }
 

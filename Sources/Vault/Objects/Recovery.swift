@@ -173,13 +173,17 @@ struct Recovery {
         }
     }
 
-    private func adopt(_ path: String, _ object: ObjectID) throws(VaultError) -> ClipRecord {
+    /// An object under its final name that the ledger does not list.
+    func adopt(_ path: String, _ object: ObjectID) throws(VaultError) -> ClipRecord {
         let file = try files.open(path, .read)
         let count = try file.count()
         guard try sha256(file, count) == object else {
             throw VaultError(.damaged, "its bytes do not have the digest that is its name.")
         }
-        return try clip(file, object, byteCount: count, modified: try modified(path), isSalvaged: false)
+        let header = try ObjectReader.header(file).count
+        // What a crash cut ends with a whole chunk; so does one clip in 65536 that none did, and opens all the same.
+        let isSalvaged = (count - header - AgePayload.nonceSize) % AgePayload.sealedChunkSize == 0
+        return try clip(file, object, byteCount: count, modified: try modified(path), isSalvaged: isSalvaged)
     }
 
     private func clip(

@@ -218,6 +218,7 @@ extension Vault {
             try files.attributes(layout.ballast) == nil,
             try files.space(layout.root).free > policy.freeBytes.addingSaturating(2 * Self.ballastSize)
         else { return }
+        try checkIsThere()
         try Self.fillBallast(layout, files, Self.ballastSize)
     }
 

@@ -14,6 +14,8 @@ struct LedgerVerification {
     /// Objects that ought to be there, and their bytes, as far as single entries tell.
     private(set) var expectedObjects = 0
     private(set) var expectedBytes = 0
+    /// Objects that repair entered as lost (true) or moved to quarantine.
+    private var withdrawn: [ObjectID: Bool] = [:]
     private var lastVaultFile: ObjectID?
     private var policies: [ObjectID: (policy: RetentionPolicy, position: Int)] = [:]
     private var holds: [(hold: HoldRecord, positions: Range<Int>)] = []
@@ -60,6 +62,8 @@ struct LedgerVerification {
         if let lastVaultFile, lastVaultFile.digest != Digest.sha256(vaultFile) {
             add(.damaged, .vaultFile, "differs from what the ledger last recorded")
         }
+        report.knownLost = withdrawn.values.count { $0 }
+        report.knownQuarantined = withdrawn.count - report.knownLost
         for sequences in sequences.values { report.sequenceHoles += sequences.holes }
     }
 
@@ -134,8 +138,9 @@ struct LedgerVerification {
             expectedBytes += clip.byteCount
             try objects.append(clip, at: position)
             if clip.identity.vault != file.id { add(.forged, subject, "is of vault \(clip.identity.vault)") }
+            let isFoundAgain = withdrawn.removeValue(forKey: clip.object) != nil
             let isNew = sequences[clip.camera, default: Sequences()].insert(clip.identity.sequence)
-            if !isNew {
+            if !isNew, !isFoundAgain {
                 add(.outOfOrder, subject, "sequence \(clip.identity.sequence) of camera \(clip.camera) comes twice")
             }
             if epochs[clip.identity.epoch]?.camera != clip.camera {
@@ -182,7 +187,14 @@ struct LedgerVerification {
             if epochs[epoch] == nil {
                 add(.outOfOrder, subject, "gives out the key of epoch \(epoch), which is unknown")
             }
-        case .gap, .camera, .clock, .share, .other: break
+        case .lost(let record), .quarantine(let record):
+            // Without a place it was never listed.
+            if record.place != nil {
+                expectedObjects -= 1
+                if case .lost = entry.body { withdrawn[record.object] = true } else { withdrawn[record.object] = false }
+            }
+            try objects.append(withdrawal: record.object, position: position)
+        case .gap, .camera, .clock, .share, .rebuilt, .other: break
         }
     }
 }
@@ -211,6 +223,7 @@ extension LedgerVerification {
                 }
                 shard.deleted.remove(clip.object)
                 if position >= recent { shard.recent.insert(clip.object) }
+            case .withdrawal(let object): clips[object] = nil
             case .deletion(let deletion, let time):
                 let clip = clips.removeValue(forKey: deletion.object)
                 shard.deleted.insert(deletion.object)

@@ -7,6 +7,8 @@ struct ObjectHistory {
     enum Event: Sendable {
         case clip(ClipRecord)
         case deletion(DeletionRecord, at: WallTime)
+        /// Repair says that it is lost, or has moved it to quarantine.
+        case withdrawal(ObjectID)
     }
 
     private let vault: VaultID
@@ -48,6 +50,13 @@ struct ObjectHistory {
         try append(record, deletion.object)
     }
 
+    mutating func append(withdrawal object: ObjectID, position: Int) throws(VaultError) {
+        var record = Record()
+        record.put(2, position)
+        record.put(object.digest)
+        try append(record, object)
+    }
+
     private mutating func append(_ record: Record, _ object: ObjectID) throws(VaultError) {
         let shard = Int(object.digest.first ?? 0)
         waiting[shard] += record.bytes
@@ -72,7 +81,9 @@ struct ObjectHistory {
             var record = Record(bytes: Array(bytes[start..<start + Self.recordSize]))
             let (kind, position) = record.take()
             guard let object = ObjectID(digest: record.takeDigest()) else { continue }
-            if kind == 0 {
+            if kind == 2 {
+                try body(position, .withdrawal(object))
+            } else if kind == 0 {
                 let (camera, epoch) = record.take()
                 let (high, low) = record.take()
                 let (sequence, from) = record.take()

@@ -20,7 +20,7 @@ public struct VerificationFinding: Sendable, Hashable, CustomStringConvertible {
         /// A clip's times cannot be.
         case implausible
     }
-    public enum Subject: Sendable, Hashable {
+    public enum Subject: Sendable, Hashable, CustomStringConvertible {
         case vaultFile
         case checkpoint
         /// Level and index.
@@ -31,6 +31,20 @@ public struct VerificationFinding: Sendable, Hashable, CustomStringConvertible {
         case object(ObjectID)
         /// A path relative to the vault.
         case file(String)
+
+        public var description: String {
+            switch self {
+            case .vaultFile: "vault.json"
+            case .checkpoint: "ledger/checkpoint"
+            case .tile(let level, let index): "ledger/tile/\(level)/\(MerkleTree.path(index))"
+            case .entries(let range):
+                range.count == 1
+                    ? "ledger entry \(range.lowerBound)" : "ledger entries \(range.lowerBound)..<\(range.upperBound)"
+            case .epoch(let epoch): "epochs/\(epoch).age"
+            case .object(let object): "object \(object)"
+            case .file(let path): path
+            }
+        }
     }
     public var kind: Kind
     public var subject: Subject
@@ -46,19 +60,7 @@ public struct VerificationFinding: Sendable, Hashable, CustomStringConvertible {
     }
 
     public var description: String {
-        let name =
-            switch subject {
-            case .vaultFile: "vault.json"
-            case .checkpoint: "ledger/checkpoint"
-            case .tile(let level, let index): "ledger/tile/\(level)/\(MerkleTree.path(index))"
-            case .entries(let range):
-                range.count == 1
-                    ? "ledger entry \(range.lowerBound)" : "ledger entries \(range.lowerBound)..<\(range.upperBound)"
-            case .epoch(let epoch): "epochs/\(epoch).age"
-            case .object(let object): "object \(object)"
-            case .file(let path): path
-            }
-        return "\(kind.rawValue): \(name)" + (chunk.map { ", chunk \($0)" } ?? "") + ": \(detail)"
+        "\(kind.rawValue): \(subject)" + (chunk.map { ", chunk \($0)" } ?? "") + ": \(detail)"
     }
 }
 
@@ -118,6 +120,9 @@ public struct VerificationReport: Sendable {
     /// Findings beyond the first `findingLimit`.
     public var omittedFindings = 0
     public static let findingLimit = 10_000
+    /// Clips that `repair` entered as lost, or as moved to quarantine: not found again, and not forgotten either.
+    public var knownLost = 0
+    public var knownQuarantined = 0
 
     public var isClean: Bool { findings.isEmpty }
 

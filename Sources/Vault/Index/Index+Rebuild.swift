@@ -1,0 +1,110 @@
+import Core
+import GRDB
+
+extension Index {
+    /// What reading the whole ledger told on the way.
+    struct Replayed: Sendable {
+        var entries = 0
+        /// Lines that are no entries.
+        var malformed = 0
+        /// Nil: there is no checkpoint with a good signature to compare with.
+        var matchesCheckpoint: Bool?
+    }
+
+    /// Makes the index anew beside the old one, which stays until the new one is whole and durable, and puts it in its place.
+    ///
+    /// The caller holds the vault's lock and has no index open. Cut off anywhere, the old index, the new one or none is
+    /// there, and none is made anew by the next start.
+    static func rebuild(
+        _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, checkpoint: Checkpoint?,
+        progress: (_ entries: Int) -> Void = { _ in }
+    ) throws(VaultError) -> Replayed {
+        let path = layout.index + ".new"
+        try remove(path, files)
+        // Made here, so that it gets our rights and stands in the folder; SQLite takes an empty file for a new database.
+        let file = try files.open(path, .create)
+        let new = try building(path)
+        let replayed: Replayed
+        do throws(VaultError) {
+            replayed = try new.replay(ledger, checkpoint, progress)
+            try new.settleDeletions(layout, files)
+        } catch {
+            new.close()
+            try? remove(path, files)
+            throw error
+        }
+        new.close()
+        try file.sync()
+        try retire(layout.index, files)
+        try files.rename(path, to: layout.index)
+        try files.syncDirectory(layout.root)
+        return replayed
+    }
+
+    /// The database first: a log without one is ignored by SQLite, a database without its log may be torn.
+    static func remove(_ path: String, _ files: any FileSystem) throws(VaultError) {
+        for suffix in ["", "-wal", "-shm", "-journal"] { try files.remove(path + suffix) }
+    }
+
+    /// A rename over a database whose write-ahead log still lies there would give the log to the new one: it is taken in
+    /// first, and where that fails the old index goes before the new one comes.
+    private static func retire(_ path: String, _ files: any FileSystem) throws(VaultError) {
+        guard try files.attributes(path) != nil else { return try remove(path, files) }
+        do {
+            let old = try DatabaseQueue(path: path)
+            try old.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA journal_mode = DELETE") }
+            try old.close()
+        } catch {
+            return try remove(path, files)
+        }
+        for suffix in ["-wal", "-journal"] where try files.attributes(path + suffix) != nil {
+            return try remove(path, files)
+        }
+    }
+
+    private func replay(
+        _ ledger: LedgerReader, _ checkpoint: Checkpoint?, _ progress: (Int) -> Void
+    ) throws(VaultError) -> Replayed {
+        var replayed = Replayed()
+        var tree = MerkleTree()
+        var root = checkpoint?.count == 0 ? tree.root : nil
+        var batch: [LedgerEntry?] = []
+        var first = 0
+        var index = 0
+        while let bundle = try ledger.bundle(index) {
+            for bytes in bundle.entries {
+                _ = tree.append(leaf: MerkleTree.leafHash(bytes))
+                if tree.count == checkpoint?.count { root = tree.root }
+                let entry = try? LedgerEntry(parsing: bytes)
+                if entry == nil { replayed.malformed += 1 }
+                batch.append(entry)
+            }
+            if batch.count >= 4096 {
+                try apply(batch, from: first)
+                first += batch.count
+                batch = []
+                progress(first)
+            }
+            if bundle.entries.count < MerkleTree.tileWidth { break }
+            index += 1
+        }
+        if !batch.isEmpty { try apply(batch, from: first) }
+        replayed.entries = tree.count
+        replayed.matchesCheckpoint = checkpoint.map { $0.root == root }
+        progress(tree.count)
+        return replayed
+    }
+
+    /// The ledger tells what was removed, only the disk whether the file is gone too.
+    private func settleDeletions(_ layout: Layout, _ files: any FileSystem) throws(VaultError) {
+        var after: ObjectID?
+        while true {
+            let objects = try pendingDeletions(after: after, limit: 1024)
+            guard let last = objects.last else { return }
+            var gone: [ObjectID] = []
+            for object in objects where try files.attributes(layout.object(object)) == nil { gone.append(object) }
+            try finished(deletions: gone)
+            after = last
+        }
+    }
+}
