@@ -28,6 +28,7 @@ struct ScaleBenchmark: Benchmark {
                 Self.memoryRow("most memory of verify", vault.clips, memory.verify, smallest?.verify),
             ]
             if smallest == nil { smallest = memory }
+            rows += try await Self.rebuild(vault, context)
             if clips == context.scales.last { rows.append(try await Self.retention(vault)) }
         }
         return rows
@@ -207,6 +208,68 @@ struct ScaleBenchmark: Benchmark {
         private let state = Mutex(false)
         var isSet: Bool { state.withLock { $0 } }
         func set() { state.withLock { $0 = true } }
+    }
+
+    // MARK: Rebuilding
+
+    /// The index from the ledger, beside reading the ledger's files; and what the objects say of themselves, beside opening each
+    /// and reading as much of it.
+    private static func rebuild(_ scale: ScaleVault, _ context: BenchContext) async throws -> [Row] {
+        let path = scale.place.path
+        let bundles = try FileManager.default.subpathsOfDirectory(atPath: path + "/ledger/entries")
+            .map { "\(path)/ledger/entries/\($0)" }.filter { isFile($0) }
+        let ledger = try await Measurement.interleaved(context.runs(4)) {
+            let rebuilt = try await Vault.rebuildIndex(at: path)
+            guard rebuilt.matchesCheckpoint == true else {
+                throw BenchError(.programFailed, "The rebuilt index does not match the checkpoint.")
+            }
+        } yardstick: {
+            for bundle in bundles { try read(bundle, .max) }
+        }
+        let objects = try FileManager.default.subpathsOfDirectory(atPath: path + "/objects").filter { $0.contains("/") }
+            .map { "\(path)/objects/\($0)" }
+        // Without its ledger; a dry run reads and counts everything and begins none.
+        let manager = FileManager.default
+        try manager.moveItem(atPath: path + "/ledger", toPath: path + "/ledger.away")
+        let headers = try await Measurement.interleaved(context.runs(4)) {
+            let rebuilt = try await Vault.rebuildLedger(at: path, isApplied: false, time: SystemTime())
+            guard rebuilt.clips >= scale.clips else {
+                throw BenchError(.programFailed, "Not every object was found by its header.")
+            }
+        } yardstick: {
+            for object in objects { try read(object, 4096) }
+        }
+        try manager.moveItem(atPath: path + "/ledger.away", toPath: path + "/ledger")
+        let clips = Double(scale.clips)
+        func samples(_ costs: [Measurement.Cost]) -> Samples { Samples(costs.map { clips / $0.seconds / 1000 }) }
+        return [
+            Row(
+                "rebuild the index from the ledger", unit: "thousand clips/s", better: .higher,
+                ours: samples(ledger.ours),
+                yardstick: ("open and read the ledger's files", samples(ledger.yardstick)), ratioLimit: .atLeast(0.8),
+                note: "\(scale.clips) clips"),
+            Row(
+                "rebuild from the objects' headers", unit: "thousand clips/s", better: .higher,
+                ours: samples(headers.ours),
+                yardstick: ("open each object and read 4 KiB", samples(headers.yardstick)), ratioLimit: .atLeast(0.8),
+                note: "\(scale.clips) clips"),
+        ]
+    }
+
+    private static func isFile(_ path: String) -> Bool {
+        var isFolder: ObjCBool = false
+        return unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && !isFolder.boolValue
+    }
+
+    private static func read(_ path: String, _ limit: Int) throws {
+        let file = try BareFile.read(path)
+        var buffer = [UInt8](repeating: 0, count: min(limit, 1 << 17))
+        var offset = 0
+        while offset < limit {
+            let count = try file.read(into: &buffer, at: offset)
+            guard count > 0 else { return }
+            offset += count
+        }
     }
 
     // MARK: Sizes
