@@ -416,6 +416,8 @@ class Keys:
                     out, err = process.communicate(timeout=60)
                     seen[f"output of {place}"] = out + err
                 if running:
+                    held = self.tests.holds(recorder.process.pid, {name: needle.encode() for name, needle in needles.items()})
+                    assert not held, f"in the recorder's memory after the orders: {held}"
                     proc = pathlib.Path(f"/proc/{recorder.process.pid}")
                     seen["arguments of serve"] = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
                     seen["state"] = request(recorder.url + "api/v1/state")[2] + request(recorder.url + "metrics")[2]

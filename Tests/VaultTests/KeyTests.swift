@@ -8,10 +8,10 @@ import Testing
 
 /// Changes of who can open a vault; every cut is made with the files as they would lie after a power cut.
 @Suite struct KeyTests {
-    private static let cameras = (0..<3).map { _ in CameraID.random() }
+    private static let cameras = (0..<2).map { _ in CameraID.random() }
     private static let newPassphrase = "tr0ub4dor&3"
 
-    /// Three cameras, two days: six epochs with a clip each; closed.
+    /// Two cameras, two days: four epochs with a clip each; closed.
     private static func filled() async throws -> (TemporaryVault, [ClipRecord]) {
         let temporary = try await TemporaryVault()
         let vault = try await temporary.open()
@@ -47,13 +47,13 @@ import Testing
         let anna = try AgeIdentity.random()
         let owner = try await Self.owner(vault)
         try await vault.addRecipient(anna.recipient, owner)
-        #expect(try vault.recipients().staleEpochs == 6)
+        #expect(try vault.recipients().staleEpochs == 4)
         #expect(Self.opened(vault, old, by: anna) == 0)
         let seen = Mutex<[RewrapProgress]>([])
         let report = try await vault.rewrap(owner) { step in seen.withLock { $0.append(step) } }
-        #expect(report.rewrapped == 6 && report.failures.isEmpty && report.remaining == 0)
-        #expect(seen.withLock { $0.last } == RewrapProgress(done: 6, total: 6))
-        #expect(Self.opened(vault, old, by: anna) == 6)
+        #expect(report.rewrapped == 4 && report.failures.isEmpty && report.remaining == 0)
+        #expect(seen.withLock { $0.last } == RewrapProgress(done: 4, total: 4))
+        #expect(Self.opened(vault, old, by: anna) == 4)
         // Today's epoch was made before; one of tomorrow is sealed to her at once.
         var start = temporary.time.wallNow()
         let first = try await RecordingTests.record(vault, patternBytes(70_000), at: start, camera: Self.cameras[0])
@@ -77,13 +77,13 @@ import Testing
         #expect(Self.opened(vault, [second], by: anna) == 0)
         #expect(try await vault.rewrap(owner).remaining == 0)
         #expect(Self.opened(vault, old + [first, second], by: anna) == 0)
-        #expect(Self.opened(vault, old + [first, second], by: owner.identity) == 8)
+        #expect(Self.opened(vault, old + [first, second], by: owner.identity) == 6)
         await #expect(throws: VaultError(.keys, "")) {
             _ = try await vault.authorise(identity: try anna.text())
         }
         #expect(try await vault.verify().findings == [])
         let log = try await vault.keyLog(limit: 10).map { "\($0.kind)" }
-        #expect(log.count == 4 && log[0].contains("add") && log[1].contains("6") && log[3].contains("7"))
+        #expect(log.count == 4 && log[0].contains("add") && log[1].contains("4") && log[3].contains("5"))
         await vault.close()
 
         // The same day goes on under the new key after a restart, also with an index made anew from the ledger.
@@ -176,25 +176,25 @@ import Testing
         let (original, clips) = try await Self.filled()
         let anna = try AgeIdentity.random()
         let partial = Mutex(Set<Int>())
-        try await Self.cutEverywhere(original, atLeast: 40) { vault in
+        try await Self.cutEverywhere(original, atLeast: 30) { vault in
             let owner = try await Self.owner(vault)
             try await vault.addRecipient(anna.recipient, owner)
             _ = try await vault.rewrap(owner)
         } check: { vault, cut, isWhole in
             let owner = try await Self.owner(vault)
-            #expect(Self.opened(vault, clips, by: owner.identity) == 6, "cut at \(cut)")
+            #expect(Self.opened(vault, clips, by: owner.identity) == 4, "cut at \(cut)")
             let stale = try vault.staleEpochs()
             let isAdded = try vault.recipients().recipients.contains { $0.recipient == anna.recipient }
-            #expect(Self.opened(vault, clips, by: anna) == (isAdded ? 6 - stale : 0), "cut at \(cut)")
+            #expect(Self.opened(vault, clips, by: anna) == (isAdded ? 4 - stale : 0), "cut at \(cut)")
             if isAdded { partial.withLock { _ = $0.insert(stale) } }
             #expect(!isWhole || isAdded && stale == 0)
             if isAdded {
                 #expect(try await vault.rewrap(owner).remaining == 0)
-                #expect(Self.opened(vault, clips, by: anna) == 6, "cut at \(cut)")
+                #expect(Self.opened(vault, clips, by: anna) == 4, "cut at \(cut)")
             }
-            #expect(Self.opened(vault, clips, by: owner.identity) == 6, "cut at \(cut)")
+            #expect(Self.opened(vault, clips, by: owner.identity) == 4, "cut at \(cut)")
         }
-        #expect(partial.withLock { $0.isSuperset(of: [0, 6]) })
+        #expect(partial.withLock { $0.isSuperset(of: [0, 4]) })
     }
 
     @Test func `V34: recovery cut at any file operation leaves the recovery identity able to finish it`() async throws {
@@ -204,14 +204,14 @@ import Testing
         func authority(_ vault: Vault) async throws -> KeyAuthority {
             try await vault.authorise(identity: SecretBytes(text: recoveryText))
         }
-        try await Self.cutEverywhere(original, atLeast: 40) { vault in
+        try await Self.cutEverywhere(original, atLeast: 30) { vault in
             let recovery = try await authority(vault)
             try await vault.replaceOwner(
                 passphrase: SecretBytes(text: Self.newPassphrase), recovery: nil, isRecovery: true, recovery,
                 scryptWorkFactor: 4)
             _ = try await vault.rewrap(recovery)
         } check: { vault, cut, isWhole in
-            #expect(Self.opened(vault, clips, by: kept) == 6, "cut at \(cut)")
+            #expect(Self.opened(vault, clips, by: kept) == 4, "cut at \(cut)")
             // One passphrase opens the vault, never none and never both.
             let new = try? await vault.authorise(passphrase: SecretBytes(text: Self.newPassphrase))
             let old = try? await Self.owner(vault)
@@ -220,7 +220,7 @@ import Testing
             guard let new else { return }
             let recovery = try await authority(vault)
             #expect(try await vault.rewrap(recovery).remaining == 0)
-            #expect(Self.opened(vault, clips, by: new.identity) == 6, "cut at \(cut)")
+            #expect(Self.opened(vault, clips, by: new.identity) == 4, "cut at \(cut)")
         }
     }
 
@@ -236,7 +236,7 @@ import Testing
             #expect((new == nil) != (old == nil), "cut at \(cut)")
             #expect(!isWhole || new != nil)
             let opens = try #require(new ?? old)
-            #expect(Self.opened(vault, clips, by: opens.identity) == 6)
+            #expect(Self.opened(vault, clips, by: opens.identity) == 4)
         }
     }
 
@@ -254,14 +254,14 @@ import Testing
         let again = try await temporary.open()
         let owner = try await again.authorise(passphrase: SecretBytes(text: Self.newPassphrase))
         let report = try await again.rewrap(owner)
-        #expect(report.rewrapped == 0 && report.failures.count == 6 && report.remaining == 6)
+        #expect(report.rewrapped == 0 && report.failures.count == 4 && report.remaining == 4)
         await #expect(throws: VaultError(.keys, "")) {
             _ = try await again.authorise(identity: SecretBytes(text: text))
         }
         let former = try await again.authorise(identity: SecretBytes(text: text), mayBeFormer: true)
         #expect(try await again.rewrap(former).remaining == 0)
-        #expect(Self.opened(again, clips, by: new) == 6)
-        #expect(Self.opened(again, clips, by: owner.identity) == 6)
+        #expect(Self.opened(again, clips, by: new) == 4)
+        #expect(Self.opened(again, clips, by: owner.identity) == 4)
         #expect(Self.opened(again, clips, by: old) == 0)
         #expect(try again.recipients().recipients.map(\.role) == [.owner, .recovery])
         #expect(try await again.verify().findings == [])
@@ -298,6 +298,80 @@ import Testing
         vault = try await temporary.open()
         let leftovers = try temporary.folder.everyFile().filter { $0.contains("\(doomed.identity.epoch)") }
         #expect(leftovers == [])
+        #expect(try await vault.verify().findings == [])
+        await vault.close()
+    }
+
+    @Test func `an error in between, and the vault goes on: the next order finishes or takes back what it left`()
+        async throws
+    {
+        let (original, clips) = try await Self.filled()
+        var failed = 0
+        for call in 0..<70 {
+            let temporary = try original.copy()
+            let files = StumblingFileSystem()
+            let vault = try await temporary.open(files: files)
+            let owner = try await Self.owner(vault)
+            let anna = try AgeIdentity.random()
+            files.fail(after: call)
+            var hasFailed = false
+            do {
+                try await vault.addRecipient(anna.recipient, owner)
+                _ = try await vault.rewrap(owner)
+            } catch {
+                hasFailed = true
+                failed += 1
+            }
+            files.fail(after: nil)
+            // Recording met it too, and knows by now who is sealed to.
+            let next = try await RecordingTests.record(
+                vault, [1], at: temporary.time.wallNow(), camera: .random())
+            if try !vault.recipients().recipients.contains(where: { $0.recipient == anna.recipient }) {
+                #expect(Self.opened(vault, [next], by: anna) == 0)
+                try await vault.addRecipient(anna.recipient, owner)
+            } else {
+                #expect(Self.opened(vault, [next], by: anna) == 1, "call \(call)")
+            }
+            #expect(try await vault.rewrap(owner).remaining == 0, "call \(call)")
+            #expect(Self.opened(vault, clips + [next], by: anna) == 5, "call \(call)")
+            #expect(Self.opened(vault, clips + [next], by: owner.identity) == 5)
+            let found = try await vault.verify().findings
+            #expect(found == [], "call \(call): \(found)")
+            await vault.close()
+            if !hasFailed { break }
+        }
+        #expect(failed > 30)
+    }
+
+    @Test func `verify beside a process that re-wraps all the time finds nothing`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        for _ in 0..<40 {
+            _ = try await RecordingTests.record(vault, [1], at: temporary.time.wallNow(), camera: .random())
+        }
+        let owner = try await Self.owner(vault)
+        let isDone = Atomic(false)
+        async let verified: Int = {
+            var count = 0
+            while !isDone.load(ordering: .relaxed) {
+                // By the machine's clock, as another process has it: what is young gets a moment.
+                let reader = try await Vault.open(at: temporary.path, mode: .read, time: SystemTime())
+                let found = try await reader.verify().findings
+                #expect(found == [])
+                await reader.close()
+                count += 1
+            }
+            return count
+        }()
+        for _ in 0..<12 {
+            let guest = try AgeIdentity.random()
+            try await vault.addRecipient(guest.recipient, owner)
+            _ = try await vault.rewrap(owner)
+            try await vault.removeRecipient(guest.recipient, isForced: false, owner)
+            _ = try await vault.rewrap(owner)
+        }
+        isDone.store(true, ordering: .relaxed)
+        #expect(try await verified >= 3)
         #expect(try await vault.verify().findings == [])
         await vault.close()
     }
@@ -365,7 +439,7 @@ import Testing
         try temporary.folder.write(bad, to: name)
         try await vault.addRecipient(try AgeIdentity.random().recipient, owner)
         let report = try await vault.rewrap(owner)
-        #expect(report.rewrapped == 5 && report.failures.map(\.epoch) == [clips[2].identity.epoch])
+        #expect(report.rewrapped == 3 && report.failures.map(\.epoch) == [clips[2].identity.epoch])
         #expect(report.remaining == 1)
         #expect(try temporary.folder.contents(name) == bad)
         #expect(try await vault.verify().findings.map(\.subject) == [.epoch(clips[2].identity.epoch)])
@@ -440,5 +514,74 @@ import Testing
         }
         #expect(try await vault.verify().findings == [])
         await vault.close()
+    }
+}
+
+/// The machine's files, of which one changing call fails, and those after it go through.
+private final class StumblingFileSystem: FileSystem {
+    private let base = PosixFileSystem()
+    private let left = Mutex<Int?>(nil)
+
+    func fail(after calls: Int?) { left.withLock { $0 = calls } }
+    private func step(_ path: String) throws(VaultError) {
+        let fails = left.withLock { left in
+            guard let count = left else { return false }
+            left = count > 0 ? count - 1 : nil
+            return count == 0
+        }
+        if fails { throw VaultError(.io, "One call failed on \(path), as the test asked.") }
+    }
+
+    func open(_ path: String, _ mode: FileMode) throws(VaultError) -> any OpenFile {
+        if case .read = mode { return try base.open(path, mode) }
+        try step(path)
+        return Stumbling(base: try base.open(path, mode), step: { (path) throws(VaultError) in try self.step(path) })
+    }
+    func attributes(_ path: String) throws(VaultError) -> FileAttributes? { try base.attributes(path) }
+    func list(_ path: String) throws(VaultError) -> [String] { try base.list(path) }
+    func makeDirectory(_ path: String) throws(VaultError) {
+        try step(path)
+        try base.makeDirectory(path)
+    }
+    func rename(_ from: String, to: String) throws(VaultError) {
+        try step(to)
+        try base.rename(from, to: to)
+    }
+    func remove(_ path: String) throws(VaultError) {
+        try step(path)
+        try base.remove(path)
+    }
+    func syncDirectory(_ path: String) throws(VaultError) {
+        try step(path)
+        try base.syncDirectory(path)
+    }
+    func isNetwork(_ path: String) throws(VaultError) -> Bool { false }
+    func space(_ path: String) throws(VaultError) -> (free: Int, total: Int) { try base.space(path) }
+    func lock(_ path: String) throws(VaultError) -> (any OpenFile)? { try base.lock(path) }
+
+    private final class Stumbling: OpenFile {
+        private let base: any OpenFile
+        private let step: @Sendable (String) throws(VaultError) -> Void
+        init(base: any OpenFile, step: @escaping @Sendable (String) throws(VaultError) -> Void) {
+            self.base = base
+            self.step = step
+        }
+        var path: String { base.path }
+        func read(at offset: Int, into buffer: inout [UInt8]) throws(VaultError) -> Int {
+            try base.read(at: offset, into: &buffer)
+        }
+        func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int) throws(VaultError) {
+            try step(path)
+            try base.write(bytes, range, at: offset)
+        }
+        func count() throws(VaultError) -> Int { try base.count() }
+        func truncate(to count: Int) throws(VaultError) {
+            try step(path)
+            try base.truncate(to: count)
+        }
+        func sync() throws(VaultError) {
+            try step(path)
+            try base.sync()
+        }
     }
 }

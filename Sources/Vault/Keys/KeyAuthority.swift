@@ -73,13 +73,20 @@ extension Vault {
     ) async throws(VaultError) {
         _ = try committer()
         guard new.count > 0 else { throw VaultError(.invalid, "The new passphrase is empty.") }
-        try await keyLane.run { [self] () throws(VaultError) in
+        let (owner, sealed) = try await keyLane.run { [self] () throws(VaultError) -> (AgeRecipient, [UInt8]) in
             let text = try Self.openOwner(try files.contents(layout.owner), old)
             defer { text.wipe() }
             let identity = try AgeIdentity(text: text)
             defer { identity.secret.wipe() }
-            try files.replace(
-                layout.owner, with: try Self.sealOwner(identity, new, scryptWorkFactor))
+            return (identity.recipient, try Self.sealOwner(identity, new, scryptWorkFactor))
+        }
+        // On the lane where the owner may have been replaced meanwhile: the new one's file is not overwritten by the old one's.
+        try await beginLane.run { [self] () throws(VaultError) in
+            try settleRecipients(try committer())
+            guard file.recipients.first == owner else {
+                throw VaultError(.keys, "The identity in keys/owner.age is not the owner's any more.")
+            }
+            try files.replace(layout.owner, with: sealed)
         }
     }
 
