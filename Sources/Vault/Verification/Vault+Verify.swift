@@ -131,12 +131,13 @@ extension Vault {
     /// the object first and enters it then, so what is extra and that young gets a moment to be entered.
     func withoutNews(_ findings: [VerificationFinding]) async throws(VaultError) -> [VerificationFinding] {
         var kept = findings
+        let seen = try rewrappings(findings)
         for _ in 0..<Self.commitPatience {
             let before = kept
             kept = try await reads.run { [self] () throws(VaultError) in
                 if mode == .read, before.contains(where: Self.mayBeNews) { try index.catchUp(ledger) }
                 var kept: [VerificationFinding] = []
-                for finding in before where try !isKnown(finding) { kept.append(finding) }
+                for finding in before where try !isKnown(finding, seen) { kept.append(finding) }
                 return kept
             }
             var hasYoung = false
@@ -147,7 +148,9 @@ extension Vault {
         return kept
     }
 
-    private func isKnown(_ finding: VerificationFinding) throws(VaultError) -> Bool {
+    private func isKnown(
+        _ finding: VerificationFinding, _ seen: [VerificationFinding.Subject: Int64]
+    ) throws(VaultError) -> Bool {
         switch (finding.kind, finding.subject) {
         case (.extra, .object(let object)): return try index.knowsObject(object)
         case (.extra, .epoch(let epoch)): return try index.knowsEpoch(epoch)
@@ -156,13 +159,27 @@ extension Vault {
             return try isEpochFile(epoch, file)
         case (.missing, .epoch(let epoch)): return try index.isShredded(epoch)
         case (.extra, .file(let path)):
-            // A file that is being re-wrapped: renamed by now, or named by the ledger by now.
+            // A file that is being re-wrapped: renamed by now, written anew by now, or named by the ledger by now.
             guard let name = Self.rewrapped(path), let epoch = KeyChanges.epoch(name) else { return false }
-            if try files.attributes(layout.epochs + "/" + name) == nil { return true }
+            guard let modified = try files.attributes(layout.epochs + "/" + name)?.modified,
+                modified == seen[finding.subject]
+            else { return true }
             return try isPending(name, index.epochFile(epoch))
         case (.damaged, .vaultFile): return try isVaultFile(index.vaultFileDigest())
         default: return false
         }
+    }
+
+    /// When the files were written that may be a re-wrapping's in progress.
+    private func rewrappings(
+        _ findings: [VerificationFinding]
+    ) throws(VaultError) -> [VerificationFinding.Subject: Int64] {
+        var seen: [VerificationFinding.Subject: Int64] = [:]
+        for finding in findings {
+            guard case .file(let path) = finding.subject, let name = Self.rewrapped(path) else { continue }
+            seen[finding.subject] = try files.attributes(layout.epochs + "/" + name)?.modified
+        }
+        return seen
     }
 
     /// What somebody who writes meanwhile may have caused.
@@ -213,7 +230,8 @@ extension Vault {
         case .file(let name) where Self.rewrapped(name) != nil: path = layout.root + "/" + name
         default: return false
         }
-        guard let attributes = try files.attributes(path) else { return false }
+        // What was extra and is gone now is looked at again.
+        guard let attributes = try files.attributes(path) else { return finding.kind == .extra }
         return abs(time.wallNow().microseconds - attributes.modified) < 10_000_000
     }
 }
