@@ -306,14 +306,17 @@ import Testing
         async throws
     {
         let (original, clips) = try await Self.filled()
+        // Only what comes after opening the vault shall fail.
+        let counting = FailingFileSystem(PosixFileSystem(), failures: .one, after: .max - 1, with: .io)
+        await (try await original.copy().open(files: counting)).close()
+        let opening = counting.calls
         var failed = 0
         for call in stride(from: 0, to: 100, by: 2) {
             let temporary = try original.copy()
-            let files = StumblingFileSystem()
+            let files = FailingFileSystem(PosixFileSystem(), failures: .one, after: opening + call, with: .io)
             let vault = try await temporary.open(files: files)
             let owner = try await Self.owner(vault)
             let anna = try AgeIdentity.random()
-            files.fail(after: call)
             var hasFailed = false
             do {
                 try await vault.addRecipient(anna.recipient, owner)
@@ -322,7 +325,7 @@ import Testing
                 hasFailed = true
                 failed += 1
             }
-            files.fail(after: nil)
+            files.heal()
             // Recording met it too, and knows by now who is sealed to.
             let next = try await RecordingTests.record(
                 vault, [1], at: temporary.time.wallNow(), camera: .random())
@@ -514,74 +517,5 @@ import Testing
         }
         #expect(try await vault.verify().findings == [])
         await vault.close()
-    }
-}
-
-/// The machine's files, of which one changing call fails, and those after it go through.
-private final class StumblingFileSystem: FileSystem {
-    private let base = PosixFileSystem()
-    private let left = Mutex<Int?>(nil)
-
-    func fail(after calls: Int?) { left.withLock { $0 = calls } }
-    private func step(_ path: String) throws(VaultError) {
-        let fails = left.withLock { left in
-            guard let count = left else { return false }
-            left = count > 0 ? count - 1 : nil
-            return count == 0
-        }
-        if fails { throw VaultError(.io, "One call failed on \(path), as the test asked.") }
-    }
-
-    func open(_ path: String, _ mode: FileMode) throws(VaultError) -> any OpenFile {
-        if case .read = mode { return try base.open(path, mode) }
-        try step(path)
-        return Stumbling(base: try base.open(path, mode), step: { (path) throws(VaultError) in try self.step(path) })
-    }
-    func attributes(_ path: String) throws(VaultError) -> FileAttributes? { try base.attributes(path) }
-    func list(_ path: String) throws(VaultError) -> [String] { try base.list(path) }
-    func makeDirectory(_ path: String) throws(VaultError) {
-        try step(path)
-        try base.makeDirectory(path)
-    }
-    func rename(_ from: String, to: String) throws(VaultError) {
-        try step(to)
-        try base.rename(from, to: to)
-    }
-    func remove(_ path: String) throws(VaultError) {
-        try step(path)
-        try base.remove(path)
-    }
-    func syncDirectory(_ path: String) throws(VaultError) {
-        try step(path)
-        try base.syncDirectory(path)
-    }
-    func isNetwork(_ path: String) throws(VaultError) -> Bool { false }
-    func space(_ path: String) throws(VaultError) -> (free: Int, total: Int) { try base.space(path) }
-    func lock(_ path: String) throws(VaultError) -> (any OpenFile)? { try base.lock(path) }
-
-    private final class Stumbling: OpenFile {
-        private let base: any OpenFile
-        private let step: @Sendable (String) throws(VaultError) -> Void
-        init(base: any OpenFile, step: @escaping @Sendable (String) throws(VaultError) -> Void) {
-            self.base = base
-            self.step = step
-        }
-        var path: String { base.path }
-        func read(at offset: Int, into buffer: inout [UInt8]) throws(VaultError) -> Int {
-            try base.read(at: offset, into: &buffer)
-        }
-        func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int) throws(VaultError) {
-            try step(path)
-            try base.write(bytes, range, at: offset)
-        }
-        func count() throws(VaultError) -> Int { try base.count() }
-        func truncate(to count: Int) throws(VaultError) {
-            try step(path)
-            try base.truncate(to: count)
-        }
-        func sync() throws(VaultError) {
-            try step(path)
-            try base.sync()
-        }
     }
 }
