@@ -104,7 +104,7 @@ extension Vault {
             report.deletions = outcome.deletions.map { RetentionReport.Deletion(clip: $0.clip, cause: $0.cause) }
             return report
         }
-        var left = outcome.deletions[...]
+        var left = try thatFreeSomething(outcome.deletions)[...]
         while !left.isEmpty {
             let batch = left.prefix(Self.deletionBatch)
             left = left.dropFirst(batch.count)
@@ -120,6 +120,23 @@ extension Vault {
             note(.none)
         }
         return report
+    }
+
+    /// A full disk takes only what it gets something for. Where the objects are gone, by whatever hand, deleting their entries
+    /// would free nothing and go on for ever: the ledger's list of them stays, for `verify` and a restore.
+    private func thatFreeSomething(_ deletions: [RetentionPass.Deletion]) throws(VaultError) -> [RetentionPass.Deletion]
+    {
+        var kept: [RetentionPass.Deletion] = []
+        for deletion in deletions {
+            if deletion.cause == .diskFull, try files.attributes(layout.object(deletion.clip.object)) == nil {
+                continue
+            }
+            kept.append(deletion)
+        }
+        if kept.count < deletions.count {
+            hub.send(.alarm("Objects that the ledger lists are missing, and nothing of them is deleted. Run verify."))
+        }
+        return kept
     }
 
     /// Clips that share one ledger entry sync; a commit of somebody else waits for no more than that.
