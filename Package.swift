@@ -115,7 +115,12 @@ let package = Package(
             name: "CaptureTests",
             dependencies: ["Core", "Media", "Capture", "TestKit", .product(name: "Logging", package: "swift-log")],
             swiftSettings: settings),
-        .testTarget(name: "IngestTests", dependencies: ["Core", "Ingest", "TestKit"], swiftSettings: settings),
+        .testTarget(
+            name: "IngestTests",
+            dependencies: [
+                "Core", "Media", "Vault", "Ingest", "TestKit", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
         .testTarget(
             name: "PlaybackTests", dependencies: ["Core", "Media", "Vault", "Playback", "TestKit"],
             swiftSettings: settings),

@@ -39,10 +39,13 @@ public actor Pipeline {
     public private(set) var status: Status
     private let changed: @Sendable () -> Void
 
-    /// - Parameter lastRecorded: where this camera's footage ended before this start; the time since becomes a gap.
+    /// - Parameters:
+    ///   - lastRecorded: where this camera's footage ended before this start; the time since becomes a gap.
+    ///   - queueBytes: how much waits for a slow disk: 16 s at 32 Mbit/s, two minutes at 4.
     public init(
         camera: CameraID, name: String, vault: Vault, policy: Recorder.Policy, lastRecorded: WallTime?,
-        time: any TimeSource, logger: Logger, statusChanged: @escaping @Sendable () -> Void
+        time: any TimeSource, logger: Logger, queueBytes: Int = 64 << 20,
+        statusChanged: @escaping @Sendable () -> Void
     ) {
         self.camera = camera
         self.name = name
@@ -52,7 +55,7 @@ public actor Pipeline {
         hub = Hub(camera: camera)
         recorder = Recorder(
             camera: camera, cameraName: name, vault: vault, policy: policy, time: time, logger: logger)
-        queue = RecordingQueue(limit: 64 << 20)
+        queue = RecordingQueue(limit: queueBytes)
         lastTime = lastRecorded
         gapReason = .stopped
         status = Status(since: time.wallNow())

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -46,7 +47,8 @@ class Disks:
             return None, vault
         if not self.mount(vault, "-o", "loop", str(image)):
             return None, vault
-        recorder = self.tests.recorder(name, CAMERAS, clip_seconds=2)
+        # A disk this small would count as full.
+        recorder = self.tests.recorder(name, CAMERAS, clip_seconds=2, settings=["retention: { keep-free: 1MB }"])
         recorder.command("init", str(vault), "--passphrase-fd", "0", input=PASSPHRASE + "\n")
         return recorder, vault
 
@@ -75,11 +77,12 @@ class Disks:
             recorder.start()
             recorder.command("retention", "hold", *config, "--from", "-1h", "--to", str(int((time.time() + 3600) * 1e6)), "--note", "all of it")
             time.sleep(4)
-            space = os.statvfs(folder)
-            with open(folder / "filler", "ab", buffering=0) as filler:
-                filler.write(bytes(max(0, space.f_bavail * space.f_frsize - 8192)))
 
             def alarm():
+                # Whatever becomes free, the reserve too, is taken.
+                space = os.statvfs(folder)
+                with open(folder / "filler", "ab", buffering=0) as filler:
+                    filler.write(bytes(max(0, space.f_bavail * space.f_frsize - 8192)))
                 return any("Recording stops" in alarm for alarm in recorder.state()["alarms"])
 
             def gauge():
@@ -121,6 +124,8 @@ class Disks:
                 recorder.start()
                 time.sleep(5.3)
                 committed |= self.clips(recorder)
+                # A reader sees an entry a moment before the sync that makes it a commit has returned.
+                time.sleep(0.5)
                 pulled = os.open(vault, os.O_RDONLY)
                 fcntl.ioctl(pulled, EXT4_IOC_SHUTDOWN, struct.pack("I", NOLOGFLUSH))
                 os.close(pulled)
@@ -130,6 +135,9 @@ class Disks:
                 recorder.stop()
                 self.until("the disk is held after the end", 10, lambda: subprocess.run(["umount", str(vault)], capture_output=True).returncode == 0)
                 assert not list(vault.iterdir()), f"under the mount point: {list(vault.iterdir())}"
+                # A copy of what the disk held: while anybody else sees the old mount, the kernel would give it back as dead.
+                image = shutil.copy(recorder.folder / "image", recorder.folder / "copy")
+                os.replace(image, recorder.folder / "image")
                 subprocess.run(["mount", "-o", "loop", str(recorder.folder / "image"), str(vault)], check=True)
                 recorder.start()
                 now = self.clips(recorder)
@@ -152,7 +160,7 @@ class Disks:
             return "skipped: no ext4 image may be mounted here"
         try:
             recorder.start()
-            time.sleep(5.3)
+            self.until("nothing is recorded", 20, lambda: len(self.clips(recorder)) > 4)
             committed = self.clips(recorder)
             subprocess.run(["umount", "-l", str(vault)], check=True)
             self.until("nobody is told", 20, lambda: self.state_is_bad(recorder))

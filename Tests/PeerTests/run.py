@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -67,7 +68,7 @@ class Tests(Checks):
             Keys(self).run()
             Proof(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
-            self.check("verify beside a recorder that commits all the time finds nothing", self.beside)
+            self.check("V28: verify and second writers beside a recorder that commits all the time find and harm nothing", self.beside)
             self.check("locked memory holds neither the owner's identity nor a closed clip", self.memory)
             self.check("a second recorder, a used port, a newer vault and a bad configuration are refused in words", self.refusals)
             self.check("other addresses than loopback speak TLS only, and the told certificate is used", self.tls)
@@ -129,9 +130,18 @@ class Tests(Checks):
                 assert slowest < 2, f"a restart took {slowest:.2f} s"
             recorder.stop()
             recorder.command("verify", "--config", str(recorder.config), "--passphrase-fd", "0", input=PASSPHRASE + "\n")
+            self.descriptors(recorder, min(100, self.kills))
             return f"{len(committed)} clips, slowest restart {slowest:.2f} s, most lost {lost:.1f} s"
         finally:
             recorder.stop(signal.SIGKILL)
+
+    def descriptors(self, recorder, least):
+        """S13: an export over hundreds of clips, with no more open files than a few."""
+        clips = [clip for clip in self.clips(recorder) if clip["camera"] == self.clips(recorder)[0]["camera"]]
+        assert len(clips) >= least, len(clips)
+        for arguments in (("export", clips[0]["camera"], "--from", clips[0]["start"], "--to", clips[-1]["end"], "-o", "many.mp4"), ("verify",)):
+            result = subprocess.run(["prlimit", "--nofile=40:40", self.sudocam, *arguments, "--config", str(recorder.config), "--passphrase-fd", "0"], input=PASSPHRASE + "\n", text=True, capture_output=True, cwd=recorder.folder, timeout=300)
+            assert result.returncode == 0, (arguments, result.stderr)
 
     def beside(self):
         recorder = self.recorder("beside", {**CAMERAS, **{f"more{index}": CAMERAS["cam0"] for index in range(4)}}, clip_seconds=2)
@@ -140,8 +150,17 @@ class Tests(Checks):
             end, count = time.monotonic() + 25, 0
             while time.monotonic() < end:
                 recorder.command("verify", "--config", str(recorder.config))
+                # V28: SQLite before 3.51.3 loses a log that two connections reset at once. A second writer never gets so far.
+                twin = recorder.command("serve", "--config", str(recorder.config), check=False)
+                assert twin.returncode == 1 and "another process" in twin.stderr.lower(), twin.stderr
                 count += 1
-            return f"{count} times beside {len(self.clips(recorder))} commits"
+            commits = len(self.clips(recorder))
+            recorder.stop()
+            base = sqlite3.connect(recorder.folder / "vault" / "index.sqlite")
+            assert base.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert base.execute("SELECT count(*) FROM clip").fetchone()[0] >= commits
+            base.close()
+            return f"{count} times beside {commits} commits, SQLite {sqlite3.sqlite_version}"
         finally:
             recorder.stop()
 

@@ -170,7 +170,8 @@ struct IdleLock: Service {
                     switch event {
                     case .alarm(let text):
                         logger.error("alarm", metadata: ["alarm": "\(text)"])
-                        recorder.raise(alarm: text)
+                        // What follows the colon is this time's path and reason: one alarm of a kind is enough.
+                        recorder.raise(alarm: text, topic: String(text.prefix { $0 != ":" }))
                     case .disk(let pressure): tell(pressure)
                     case .committed, .gap, .deleted, .locked, .unlocked: changes.changed()
                     }

@@ -14,6 +14,7 @@ extension Index {
 
     /// Takes entries in, in one transaction. `first` is the position of the first; those known already are skipped.
     func apply(_ entries: [LedgerEntry?], from first: Int) throws(VaultError) {
+        try checkLog()
         try Self.wrapping {
             try database.write { db in
                 let known = try Int.fetchOne(db, sql: "SELECT value FROM meta WHERE key = 'position'") ?? 0

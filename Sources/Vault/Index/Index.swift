@@ -14,21 +14,32 @@ final class Index: Sendable {
     /// Year 9999: beyond it no calendar of ours goes.
     static let plausibleEnd: Int64 = 253_402_300_800_000_000
 
-    let database: any DatabaseWriter
+    /// Seconds that SQLite waits for another connection.
+    private static let patience = 5.0
 
-    private init(_ database: any DatabaseWriter) { self.database = database }
+    let database: any DatabaseWriter
+    /// Path and greatest size of the write-ahead log; nil in memory.
+    private let log: (path: String, limit: Int)?
+
+    private init(_ database: any DatabaseWriter, log: (path: String, limit: Int)? = nil) {
+        self.database = database
+        self.log = log
+    }
 
     /// For the one writing process. Errors: `.index` when it is no usable index: remove it and call again.
-    static func writing(_ path: String) throws(VaultError) -> Index {
+    ///
+    /// - Parameter logLimit: bytes to which another program that reads and never ends may make the write-ahead log grow.
+    static func writing(_ path: String, logLimit: Int = 64 << 20) throws(VaultError) -> Index {
         try wrapping {
             var configuration = Configuration()
             configuration.maximumReaderCount = 4
-            configuration.busyMode = .timeout(5)
+            configuration.busyMode = .timeout(patience)
             configuration.prepareDatabase { db in
                 guard !db.configuration.readonly else { return }
                 try db.execute(sql: "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608")
             }
-            let index = Index(try DatabasePool(path: path, configuration: configuration))
+            let index = Index(
+                try DatabasePool(path: path, configuration: configuration), log: (path + "-wal", logLimit))
             try index.database.write { db in try prepare(db) }
             return index
         }
@@ -98,6 +109,26 @@ final class Index: Sendable {
             }
         }
         return nil
+    }
+
+    /// Called before something is written. A reader that stays keeps SQLite from using its log again from the start, which so
+    /// grows without end (case V26); then the index rests until the reader is gone, and the ledger tells what it lacks.
+    /// Errors: `.index`.
+    func checkLog() throws(VaultError) {
+        guard let log, Self.size(log.path) > log.limit else { return }
+        // Busy is the expected answer, and a commit waits: not for the reader too. The size tells.
+        try? database.writeWithoutTransaction { db in
+            try db.execute(sql: "PRAGMA busy_timeout = 0")
+            _ = try? db.checkpoint(.truncate)
+            try db.execute(sql: "PRAGMA busy_timeout = \(Int(Self.patience * 1000))")
+        }
+        guard Self.size(log.path) > log.limit else { return }
+        throw VaultError(
+            .index, "Another program reads the index and does not end, so its log cannot be used again.",
+            hint: "End whatever has index.sqlite open besides the recorder.")
+    }
+    private static func size(_ path: String) -> Int {
+        (try? PosixFileSystem().attributes(path)?.count) ?? 0
     }
 
     private static func escaped(_ path: String) -> String {

@@ -102,7 +102,7 @@ final class Committer: Sendable {
             try index.catchUp(state.writer.reader)
             state.isIndexBehind = false
         } catch {
-            alarm("The index could not be written: \(error.reason) The ledger has what was recorded.")
+            // Told when it began.
         }
     }
 

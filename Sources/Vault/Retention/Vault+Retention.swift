@@ -94,10 +94,16 @@ extension Vault {
         let needed = max(extraSpace, policy.freeBytes - (try files.space(layout.root).free))
         let isTrusted = isTimeTrusted
         // With an index that is behind only the full disk counts: that it cannot be written is mostly due to it.
-        let pass = RetentionPass(
+        var pass = RetentionPass(
             policy: policy, holds: try index.holds() + tail.holds, leases: leases, now: now,
             isTimeTrusted: isTrusted && isIndexCurrent, needed: max(0, needed), gone: tail.deleted)
-        let outcome = try pass.run(IndexCatalog(index: index, vault: id), limit: limit)
+        var outcome = try pass.run(IndexCatalog(index: index, vault: id), limit: limit)
+        for _ in 0..<Self.missingRounds where !isDryRun && !outcome.deletions.isEmpty {
+            let missing = try thatFreeNothing(outcome.deletions)
+            guard !missing.isEmpty else { break }
+            pass.gone.formUnion(missing)
+            outcome = try pass.run(IndexCatalog(index: index, vault: id), limit: limit)
+        }
         var report = RetentionReport(
             isUnfinished: outcome.isUnfinished, unmet: outcome.unmet, isTimeTrusted: isTrusted)
         if isDryRun {
@@ -121,6 +127,21 @@ extension Vault {
         }
         return report
     }
+
+    /// A full disk takes only what it gets something for. Where the objects are gone, by whatever hand, deleting their entries
+    /// would free nothing and go on for ever: the ledger's list of them stays, for `verify` and a restore.
+    private func thatFreeNothing(_ deletions: [RetentionPass.Deletion]) throws(VaultError) -> Set<ObjectID> {
+        var missing: Set<ObjectID> = []
+        for deletion in deletions where deletion.cause == .diskFull {
+            if try files.attributes(layout.object(deletion.clip.object)) == nil { missing.insert(deletion.clip.object) }
+        }
+        if !missing.isEmpty {
+            hub.send(.alarm("Objects that the ledger lists are missing, and nothing of them is deleted. Run verify."))
+        }
+        return missing
+    }
+    /// So often a pass looks beyond clips that are missing.
+    private static let missingRounds = 64
 
     /// Clips that share one ledger entry sync; a commit of somebody else waits for no more than that.
     private static let deletionBatch = 32
