@@ -11,6 +11,6 @@ struct SudoCamCommand: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, ServeCommand.self, DemoCommand.self, StatusCommand.self, UnlockCommand.self,
             LockCommand.self, ClipsCommand.self, ExportCommand.self, VerifyCommand.self,
-            RepairCommand.self, RebuildCommand.self, ProveCommand.self, RetentionCommand.self,
+            RepairCommand.self, RebuildCommand.self, ProveCommand.self, WitnessCommand.self, RetentionCommand.self,
         ])
 }
