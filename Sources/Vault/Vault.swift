@@ -65,6 +65,8 @@ public final class Vault: Sendable {
         /// What viewers may read before it is committed.
         var open: [ObjectIdentifier: OpenClip] = [:]
         var isClosed = false
+        /// The folder does not hold this vault now; said once.
+        var isGone = false
     }
 
     init(

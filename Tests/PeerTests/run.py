@@ -22,6 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "BrowserTests"))
 from recorder import PASSPHRASE, Checks, Recorder, request  # noqa: E402
 from proof import Proof  # noqa: E402
 from refusals import Refusals  # noqa: E402
+from repair import Repair  # noqa: E402
 from threats import Threats  # noqa: E402
 from webdriver import free_port  # noqa: E402
 
@@ -62,6 +63,7 @@ class Tests(Checks):
             threats.run()
             Refusals(self).run()
             Proof(self).run()
+            Repair(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
             self.check("verify beside a recorder that commits all the time finds nothing", self.beside)
             self.check("locked memory holds neither the owner's identity nor a closed clip", self.memory)
