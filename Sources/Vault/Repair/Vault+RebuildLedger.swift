@@ -49,8 +49,10 @@ extension Vault {
                     hint: "`sudocam rebuild` makes the index anew from them; `sudocam repair` mends what is damaged.")
             }
             let key = try ledgerKey(layout, file, files)
-            return try LedgerRebuilder(layout: layout, files: files, file: file, key: key, pin: pin, now: time.wallNow())
-                .run(isApplied: isApplied, progress)
+            return try LedgerRebuilder(
+                layout: layout, files: files, file: file, key: key, pin: pin, now: time.wallNow()
+            )
+            .run(isApplied: isApplied, progress)
         }
     }
 }
