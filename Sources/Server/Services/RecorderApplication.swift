@@ -44,7 +44,8 @@ public struct RecorderApplication: Sendable {
     }
 
     private func run(
-        _ vault: Vault, _ pin: CheckpointPin, _ ready: @escaping @Sendable (_ url: String, _ fingerprint: String?) -> Void
+        _ vault: Vault, _ pin: CheckpointPin,
+        _ ready: @escaping @Sendable (_ url: String, _ fingerprint: String?) -> Void
     ) async throws {
         vault.setRetention(configuration.retentionPolicy(vault: vault.id))
         let changes = ChangeStream()
@@ -86,7 +87,8 @@ public struct RecorderApplication: Sendable {
         // Stopped in reverse order: the page first, the recorder last.
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: ([pins, recording, media, retention, keys, scrub, control, watch, page] as [any Service]).map {
+                services: ([pins, recording, media, retention, keys, scrub, control, watch, page] as [any Service]).map
+                {
                     service in
                     .init(
                         service: service, successTerminationBehavior: .gracefullyShutdownGroup,
