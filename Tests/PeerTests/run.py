@@ -132,7 +132,7 @@ class Tests(Checks):
                 assert slowest < 2, f"a restart took {slowest:.2f} s"
             recorder.stop()
             recorder.command("verify", "--config", str(recorder.config), "--passphrase-fd", "0", input=PASSPHRASE + "\n")
-            self.descriptors(recorder, min(100, self.kills))
+            self.descriptors(recorder, self.kills // 2)
             return f"{len(committed)} clips, slowest restart {slowest:.2f} s, most lost {lost:.1f} s"
         finally:
             recorder.stop(signal.SIGKILL)
