@@ -11,6 +11,7 @@ struct SudoCamCommand: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, ServeCommand.self, DemoCommand.self, StatusCommand.self, UnlockCommand.self,
             LockCommand.self, ClipsCommand.self, ExportCommand.self, VerifyCommand.self,
-            RepairCommand.self, RebuildCommand.self, ProveCommand.self, RetentionCommand.self, KeyCommand.self,
+            RepairCommand.self, RebuildCommand.self, ProveCommand.self, WitnessCommand.self, RetentionCommand.self,
+            KeyCommand.self,
         ])
 }

@@ -75,7 +75,9 @@ public struct PinStore: Sendable {
         do {
             return try await body(pin)
         } catch let error as VaultError {
-            guard let path, pin != nil, [.otherVault, .otherHistory, .notFound].contains(error.code) else { throw error }
+            guard let path, pin != nil, [.otherVault, .otherHistory, .notFound].contains(error.code) else {
+                throw error
+            }
             throw VaultError(
                 error.code, error.reason,
                 hint: [error.hint, "If another vault is to stand there from now on, remove \(path)."].compactMap { $0 }

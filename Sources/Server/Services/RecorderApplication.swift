@@ -44,7 +44,8 @@ public struct RecorderApplication: Sendable {
     }
 
     private func run(
-        _ vault: Vault, _ pin: CheckpointPin, _ ready: @escaping @Sendable (_ url: String, _ fingerprint: String?) -> Void
+        _ vault: Vault, _ pin: CheckpointPin,
+        _ ready: @escaping @Sendable (_ url: String, _ fingerprint: String?) -> Void
     ) async throws {
         vault.setRetention(configuration.retentionPolicy(vault: vault.id))
         let changes = ChangeStream()

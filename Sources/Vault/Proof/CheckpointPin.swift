@@ -67,6 +67,24 @@ public struct CheckpointPin: Sendable, Hashable, Codable {
         return (.continues, next, head.count)
     }
 
+    /// What lies in the folder of a vault, or of its copy; the vault is not opened. Errors: `.notFound`, `.damaged`, the disk's.
+    public static func shown(
+        inFolder path: String, continuing size: Int, files: any FileSystem = PosixFileSystem()
+    ) async throws(VaultError) -> Shown {
+        try await Lane.serial("vault.witness").run { () throws(VaultError) in
+            let layout = Layout(path)
+            let file = try Vault.vaultFile(layout, files)
+            let ledger = LedgerReader(files: files, path: layout.ledger)
+            let note = try files.contents(ledger.checkpointPath, limit: 1 << 16)
+            let head = try? Checkpoint(verifying: note, vault: file.id, key: file.ledger)
+            var proof: [[UInt8]] = []
+            if let head, size > 0, size < head.count {
+                proof = try MerkleProof.consistency(from: size, to: head.count, ledger)
+            }
+            return Shown(checkpoint: note, key: file.ledger.text(of: file.id), proof: proof)
+        }
+    }
+
     /// Whether the vault in a folder is the pinned one, by its entries, which a crash leaves ahead of the signed head but never
     /// behind it. Reads only. Errors: the disk's.
     static func judge(
