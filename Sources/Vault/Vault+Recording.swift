@@ -112,18 +112,28 @@ extension Vault {
     }
 
     /// That the folder still holds this vault, before files are made in it: its disk may have been pulled, or another one
-    /// mounted in its place. Errors: `.notFound`, `.otherVault`.
+    /// mounted in its place. The first time it does not is an alarm. Errors: `.notFound`, `.otherVault`.
     func checkIsThere() throws(VaultError) {
-        guard try files.attributes(layout.vaultFile) != nil else {
-            throw VaultError(
-                .notFound, "\(layout.root) holds no vault any more.",
-                hint: "Is its disk still mounted? Recording goes on when it is back.")
-        }
-        let now = try VaultFile(parsing: try files.contents(layout.vaultFile), path: layout.vaultFile)
-        guard now.id == id else {
-            throw VaultError(
-                .otherVault, "\(layout.root) holds vault \(now.id) now, not \(id).",
-                hint: "Another disk was mounted there. Recording goes on when the right one is back.")
+        do throws(VaultError) {
+            guard try files.attributes(layout.vaultFile) != nil else {
+                throw VaultError(
+                    .notFound, "\(layout.root) holds no vault any more.",
+                    hint: "Is its disk still mounted? Recording goes on when it is back.")
+            }
+            let now = try VaultFile(parsing: try files.contents(layout.vaultFile), path: layout.vaultFile)
+            guard now.id == id else {
+                throw VaultError(
+                    .otherVault, "\(layout.root) holds vault \(now.id) now, not \(id).",
+                    hint: "Another disk was mounted there. Recording goes on when the right one is back.")
+            }
+            recording.withLock { $0.isGone = false }
+        } catch {
+            let wasGone = recording.withLock { recording in
+                defer { recording.isGone = true }
+                return recording.isGone
+            }
+            if !wasGone { hub.send(.alarm("Nothing can be recorded: \(error)")) }
+            throw error
         }
     }
 

@@ -93,6 +93,8 @@ public final class Vault: Sendable {
         /// Made, and not in the ledger because of the disk: the next clip enters it instead of leaving it behind.
         var lateEpochs: [CameraID: LateEpoch] = [:]
         var isClosed = false
+        /// The folder does not hold this vault now; said once.
+        var isGone = false
     }
 
     init(

@@ -25,6 +25,7 @@ from disks import Disks  # noqa: E402
 from keys import Keys  # noqa: E402
 from proof import Proof  # noqa: E402
 from refusals import Refusals  # noqa: E402
+from repair import Repair  # noqa: E402
 from threats import Threats  # noqa: E402
 from webdriver import free_port  # noqa: E402
 
@@ -67,6 +68,7 @@ class Tests(Checks):
             Disks(self).run()
             Keys(self).run()
             Proof(self).run()
+            Repair(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
             self.check("V28: verify and second writers beside a recorder that commits all the time find and harm nothing", self.beside)
             self.check("locked memory holds neither the owner's identity nor a closed clip", self.memory)
