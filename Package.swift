@@ -110,7 +110,10 @@ let package = Package(
             name: "TestKit", dependencies: ["Core", "Media", "Vault"], path: "Tests/TestKit", swiftSettings: settings),
         .testTarget(name: "CoreTests", dependencies: ["Core", "TestKit"], swiftSettings: settings),
         .testTarget(name: "MediaTests", dependencies: ["Core", "Media", "TestKit"], swiftSettings: settings),
-        .testTarget(name: "VaultTests", dependencies: ["Core", "Vault", "TestKit"], swiftSettings: settings),
+        .testTarget(
+            name: "VaultTests",
+            dependencies: ["Core", "Vault", "TestKit", .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: settings),
         .testTarget(name: "WebRTCTests", dependencies: ["Core", "WebRTC", "TestKit"], swiftSettings: settings),
         .testTarget(
             name: "CaptureTests",

@@ -16,15 +16,24 @@ extension Vault {
         at path: String, mode: VaultMode, pin: CheckpointPin? = nil, acceptsOlderCopy: Bool = false,
         files: any FileSystem = PosixFileSystem(), time: any TimeSource
     ) async throws(VaultError) -> Vault {
+        try await open(
+            at: path, mode, pin: pin, acceptsOlderCopy: acceptsOlderCopy, upgrades: .known, files, time)
+    }
+
+    /// With other upgrades than this version has, for tests.
+    static func open(
+        at path: String, _ mode: VaultMode, pin: CheckpointPin? = nil, acceptsOlderCopy: Bool = false,
+        upgrades: VaultUpgrades, _ files: any FileSystem, _ time: any TimeSource
+    ) async throws(VaultError) -> Vault {
         if let pin {
             try await recognise(at: path, as: pin, acceptsOlderCopy: acceptsOlderCopy, files: files)
         }
         let vault = try await Lane.serial("vault.open").run { () throws(VaultError) in
             let layout = Layout(path)
-            let file = try vaultFile(layout, files)
+            let file = try vaultFile(layout, files, upgrades)
             return switch mode {
-            case .read: try openReading(layout, files, time)
-            case .write(let version): try openWriting(layout, file, files, time, version)
+            case .read: try openReading(layout, files, time, upgrades)
+            case .write(let version): try openWriting(layout, file, files, time, version, upgrades)
             }
         }
         guard let pin, acceptsOlderCopy, mode != .read else { return vault }
@@ -37,7 +46,9 @@ extension Vault {
         return vault
     }
 
-    static func vaultFile(_ layout: Layout, _ files: any FileSystem) throws(VaultError) -> VaultFile {
+    static func vaultFile(
+        _ layout: Layout, _ files: any FileSystem, _ upgrades: VaultUpgrades = .known
+    ) throws(VaultError) -> VaultFile {
         guard try files.attributes(layout.root) != nil else {
             throw VaultError(
                 .notFound, "There is no folder \(layout.root).",
@@ -54,11 +65,12 @@ extension Vault {
                 .notFound, "There is no vault in \(layout.root).", hint: "Is its disk mounted? Else make one with init."
             )
         }
-        return try VaultFile(parsing: try files.contents(layout.vaultFile), path: layout.vaultFile)
+        let bytes = try upgrades.current(try files.contents(layout.vaultFile), path: layout.vaultFile).bytes
+        return try VaultFile(parsing: bytes, path: layout.vaultFile)
     }
 
     private static func openReading(
-        _ layout: Layout, _ files: any FileSystem, _ time: any TimeSource
+        _ layout: Layout, _ files: any FileSystem, _ time: any TimeSource, _ upgrades: VaultUpgrades
     ) throws(VaultError) -> Vault {
         let ledger = LedgerReader(files: files, path: layout.ledger)
         let index: Index
@@ -72,12 +84,13 @@ extension Vault {
         let changes = KeyChanges(layout: layout, files: files, index: index)
         return Vault(
             layout: layout, files: files, time: time, mode: .read,
-            sealing: try changes.sealing(), index: index, ledger: ledger, writing: nil,
+            sealing: try changes.sealing(upgrades), index: index, ledger: ledger, writing: nil,
             hub: EventHub(), alarms: [])
     }
 
     private static func openWriting(
-        _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ time: any TimeSource, _ version: String
+        _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ time: any TimeSource, _ version: String,
+        _ upgrades: VaultUpgrades
     ) throws(VaultError) -> Vault {
         guard try !files.isNetwork(layout.root) else { throw networkFileSystem(layout) }
         guard let lock = try patientLock(layout, files) else { throw inUse(layout) }
@@ -87,6 +100,7 @@ extension Vault {
         let key = try ledgerKey(layout, file, files)
         let ledger = LedgerReader(files: files, path: layout.ledger)
         try checkPresence(ledger)
+        let isUpgraded = try upgrade(layout, files, ledger, upgrades, &alarms)
         try LedgerWriter.prepare(files, path: layout.ledger)
         let writer = try LedgerWriter(ledger, vault: file.id, key: key)
         alarms += writer.alarms
@@ -96,7 +110,7 @@ extension Vault {
         try changes.settleRecipients()
         try changes.settleEpochs()
         let sealing = try changes.sealing()
-        if let known = try index.vaultFileDigest(), known != sealing.digest { alarms.append(Self.changedByOthers) }
+        if !isUpgraded, let known = try index.vaultFileDigest(), known != sealing.digest { alarms.append(Self.changedByOthers) }
 
         let hub = EventHub()
         let committer = Committer(writer, vault: file.id, key: key, index: index) { entries in
@@ -171,7 +185,10 @@ extension Vault {
             } catch {
                 // A full disk is no reason to give up an index.
                 guard error.code == .index, try files.space(layout.root).free >= smallestFreeSpace else { throw error }
-                alarms.append("The index was unusable and is made anew from the ledger. \(error)")
+                // Another version's is no reason to alarm anybody.
+                if Index.version(layout.index) == nil {
+                    alarms.append("The index was unusable and is made anew from the ledger. \(error)")
+                }
             }
             // The old one stays until a new one is whole.
             _ = try Index.rebuild(layout, files, ledger, checkpoint: nil)

@@ -35,9 +35,9 @@ struct VaultFile: Sendable, Hashable {
         self.ledger = ledger
     }
 
-    /// Errors: `.newerFormat`, `.damaged`.
-    init(parsing bytes: [UInt8], path: String) throws(VaultError) {
-        guard let json = JSON(bytes), let format = json["format"]?.integer else {
+    /// The format alone, which every version can read. Errors: `.newerFormat`, `.damaged`.
+    static func format(of bytes: [UInt8], path: String) throws(VaultError) -> Int {
+        guard let format = JSON(bytes)?["format"]?.integer.flatMap(Int.init(exactly:)), format >= 0 else {
             throw VaultError(.damaged, "\(path) is malformed.", hint: "Restore it from a backup or a remote.")
         }
         guard format <= Self.format else {
@@ -45,6 +45,13 @@ struct VaultFile: Sendable, Hashable {
                 .newerFormat, "\(path) is of format \(format); this SudoCam knows up to \(Self.format).",
                 hint: "Install a newer SudoCam.")
         }
+        return format
+    }
+
+    /// Errors: `.newerFormat`, `.damaged`.
+    init(parsing bytes: [UInt8], path: String) throws(VaultError) {
+        let format = try Self.format(of: bytes, path: path)
+        let json = JSON(bytes) ?? .null
         let recipients = json["recipients"]?.array?.compactMap { $0.string.flatMap { AgeRecipient($0) } } ?? []
         guard format == Self.format, let id = json["id"]?.string.flatMap({ VaultID($0) }),
             recipients.count == json["recipients"]?.array?.count, !recipients.isEmpty,

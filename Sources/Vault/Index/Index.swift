@@ -131,6 +131,17 @@ final class Index: Sendable {
         (try? PosixFileSystem().attributes(path)?.count) ?? 0
     }
 
+    /// The schema of an index of another version; nil when it is ours or none.
+    static func version(_ path: String) -> Int? {
+        var configuration = Configuration()
+        configuration.readonly = true
+        guard let database = try? DatabaseQueue(path: path, configuration: configuration),
+            let version = try? database.read({ db in try Int.fetchOne(db, sql: "PRAGMA user_version") }),
+            version != 0, version != schemaVersion
+        else { return nil }
+        return version
+    }
+
     private static func escaped(_ path: String) -> String {
         let plain = Set("/-._0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8)
         return path.utf8.map { byte in
