@@ -94,13 +94,13 @@ extension Vault {
     ) throws(VaultError) -> Vault {
         guard try !files.isNetwork(layout.root) else { throw networkFileSystem(layout) }
         guard let lock = try patientLock(layout, files) else { throw inUse(layout) }
-        try Publishing.probe(layout, files)
         var alarms: [String] = []
-        let isFull = try makeRoomToStart(layout, files, &alarms)
-        let key = try ledgerKey(layout, file, files)
         let ledger = LedgerReader(files: files, path: layout.ledger)
         try checkPresence(ledger)
         let isUpgraded = try upgrade(layout, files, ledger, upgrades, &alarms)
+        try Publishing.probe(layout, files)
+        let isFull = try makeRoomToStart(layout, files, &alarms)
+        let key = try ledgerKey(layout, file, files)
         try LedgerWriter.prepare(files, path: layout.ledger)
         let writer = try LedgerWriter(ledger, vault: file.id, key: key)
         alarms += writer.alarms
@@ -110,7 +110,9 @@ extension Vault {
         try changes.settleRecipients()
         try changes.settleEpochs()
         let sealing = try changes.sealing()
-        if !isUpgraded, let known = try index.vaultFileDigest(), known != sealing.digest { alarms.append(Self.changedByOthers) }
+        if !isUpgraded, let known = try index.vaultFileDigest(), known != sealing.digest {
+            alarms.append(Self.changedByOthers)
+        }
 
         let hub = EventHub()
         let committer = Committer(writer, vault: file.id, key: key, index: index) { entries in

@@ -87,7 +87,8 @@ public struct RecorderApplication: Sendable {
         // Stopped in reverse order: the page first, the recorder last.
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: ([pins, recording, media, retention, keys, scrub, control, watch, page] as [any Service]).map {
+                services: ([pins, recording, media, retention, keys, scrub, control, watch, page] as [any Service]).map
+                {
                     service in
                     .init(
                         service: service, successTerminationBehavior: .gracefullyShutdownGroup,
