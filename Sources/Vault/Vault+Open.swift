@@ -32,7 +32,7 @@ extension Vault {
             let layout = Layout(path)
             let file = try vaultFile(layout, files, upgrades)
             return switch mode {
-            case .read: try openReading(layout, files, time)
+            case .read: try openReading(layout, files, time, upgrades)
             case .write(let version): try openWriting(layout, file, files, time, version, upgrades)
             }
         }
@@ -70,7 +70,7 @@ extension Vault {
     }
 
     private static func openReading(
-        _ layout: Layout, _ files: any FileSystem, _ time: any TimeSource
+        _ layout: Layout, _ files: any FileSystem, _ time: any TimeSource, _ upgrades: VaultUpgrades
     ) throws(VaultError) -> Vault {
         let ledger = LedgerReader(files: files, path: layout.ledger)
         let index: Index
@@ -84,7 +84,7 @@ extension Vault {
         let changes = KeyChanges(layout: layout, files: files, index: index)
         return Vault(
             layout: layout, files: files, time: time, mode: .read,
-            sealing: try changes.sealing(), index: index, ledger: ledger, writing: nil,
+            sealing: try changes.sealing(upgrades), index: index, ledger: ledger, writing: nil,
             hub: EventHub(), alarms: [])
     }
 
@@ -94,13 +94,13 @@ extension Vault {
     ) throws(VaultError) -> Vault {
         guard try !files.isNetwork(layout.root) else { throw networkFileSystem(layout) }
         guard let lock = try patientLock(layout, files) else { throw inUse(layout) }
-        try Publishing.probe(layout, files)
         var alarms: [String] = []
-        let isFull = try makeRoomToStart(layout, files, &alarms)
-        let key = try ledgerKey(layout, file, files)
         let ledger = LedgerReader(files: files, path: layout.ledger)
         try checkPresence(ledger)
-        try upgrade(layout, files, ledger, upgrades, &alarms)
+        let isUpgraded = try upgrade(layout, files, ledger, upgrades, &alarms)
+        try Publishing.probe(layout, files)
+        let isFull = try makeRoomToStart(layout, files, &alarms)
+        let key = try ledgerKey(layout, file, files)
         try LedgerWriter.prepare(files, path: layout.ledger)
         let writer = try LedgerWriter(ledger, vault: file.id, key: key)
         alarms += writer.alarms
@@ -110,7 +110,9 @@ extension Vault {
         try changes.settleRecipients()
         try changes.settleEpochs()
         let sealing = try changes.sealing()
-        if let known = try index.vaultFileDigest(), known != sealing.digest { alarms.append(Self.changedByOthers) }
+        if !isUpgraded, let known = try index.vaultFileDigest(), known != sealing.digest {
+            alarms.append(Self.changedByOthers)
+        }
 
         let hub = EventHub()
         let committer = Committer(writer, vault: file.id, key: key, index: index) { entries in

@@ -36,15 +36,15 @@ struct VaultUpgrades: Sendable {
 }
 
 extension Vault {
-    /// Before anything else is written: an older `vault.json` makes way. Errors: `.damaged` when the ledger is not what was signed:
+    /// Before anything else is written: an older `vault.json` makes way; true when it did. Errors: `.damaged` when the ledger is not what was signed:
     /// an upgrade would make the last good state harder to find.
     static func upgrade(
         _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, _ upgrades: VaultUpgrades,
         _ alarms: inout [String]
-    ) throws(VaultError) {
+    ) throws(VaultError) -> Bool {
         let old = try files.contents(layout.vaultFile)
         let (new, format) = try upgrades.current(old, path: layout.vaultFile)
-        guard format < VaultFile.format else { return }
+        guard format < VaultFile.format else { return false }
         let file = try VaultFile(parsing: new, path: layout.vaultFile)
         let examination = try LedgerRepair(ledger: ledger, vault: file.id, verifier: file.ledger).examine()
         guard examination.verdict == .vouched else {
@@ -55,5 +55,6 @@ extension Vault {
         try files.replace(layout.vaultFile + ".\(format)", with: old)
         try files.replace(layout.vaultFile, with: new)
         alarms.append("The vault was upgraded from format \(format) to \(VaultFile.format).")
+        return true
     }
 }

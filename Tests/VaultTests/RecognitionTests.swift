@@ -147,6 +147,25 @@ import Testing
         #expect(try folder.everyFile() == [])
     }
 
+    @Test func `V25: sshfs and its like are told from FUSE file systems of this machine`() {
+        let table = """
+            22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
+            90 22 0:50 / /srv/nas rw,nosuid - fuse.sshfs nas:/video rw,user_id=0
+            91 22 8:17 / /srv/usb rw,relatime shared:9 - fuseblk /dev/sdb1 rw
+            92 90 8:18 / /srv/nas/local rw - xfs /dev/sdc1 rw
+            93 22 0:51 / /srv/with\\040space rw - fuse.rclone remote: rw
+            """
+        #expect(MountTable.isNetwork("/srv/nas", in: table))
+        #expect(MountTable.isNetwork("/srv/nas/vault", in: table))
+        #expect(MountTable.isNetwork("/srv/with space/vault", in: table))
+        #expect(!MountTable.isNetwork("/srv/nas/local/vault", in: table))
+        #expect(!MountTable.isNetwork("/srv/nasty", in: table))
+        #expect(!MountTable.isNetwork("/srv/usb/vault", in: table))
+        #expect(!MountTable.isNetwork("/", in: ""))
+        #expect(MountTable.type(of: "/home", in: table) == "ext4")
+        #expect(throws: Never.self) { try MountTable.isNetwork("/tmp") }
+    }
+
     @Test func `a mount pulled while recording: nothing is made under its mount point, and it goes on when it is back`()
         async throws
     {

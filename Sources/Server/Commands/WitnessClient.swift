@@ -112,9 +112,9 @@ struct WitnessClient {
 
     private func unreachable(_ error: any Error) -> any Error {
         if error is ServerError { return error }
-        let isCertificate = error is NIOSSLError || error is BoringSSLError
+        let isCertificate = error is NIOSSLError || error is BoringSSLError || error is NIOSSLExtraError
         return ServerError(
-            .noService, "\(url) does not answer: \(error).",
+            .noService, "\(url) does not answer.",
             hint: isCertificate
                 ? "Its certificate is not the expected one. Give the fingerprint that `sudocam serve` prints with --fingerprint."
                 : nil, underlying: error)

@@ -5,6 +5,7 @@ import Glibc
 import Hummingbird
 import HummingbirdTLS
 public import Logging
+import NIOCore
 import NIOSSL
 import ServiceLifecycle
 import UnixSignals
@@ -112,25 +113,16 @@ public struct RecorderApplication: Sendable {
 
     /// The server library would report a bare errno, after the other services have started.
     private static func checkPort(_ listen: Configuration.Listen) throws(ServerError) {
-        guard listen.port != 0 else { return }
-        let family = listen.host.contains(":") ? AF_INET6 : AF_INET
-        guard family == AF_INET else { return }
-        let descriptor = socket(family, Int32(SOCK_STREAM.rawValue), 0)
+        guard listen.port != 0, !listen.host.contains(":"),
+            let address = try? SocketAddress(
+                ipAddress: listen.host == "localhost" ? "127.0.0.1" : listen.host, port: listen.port)
+        else { return }
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
         var on: Int32 = 1
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(family)
-        address.sin_port = in_port_t(UInt16(listen.port).bigEndian)
-        guard inet_pton(family, listen.host == "localhost" ? "127.0.0.1" : listen.host, &address.sin_addr) == 1 else {
-            return
-        }
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Glibc.bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
+        let result = address.withSockAddr { pointer, size in Glibc.bind(descriptor, pointer, socklen_t(size)) }
         guard result != 0 else { return }
         let inUse = errno == EADDRINUSE
         throw ServerError(

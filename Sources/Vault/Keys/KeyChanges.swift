@@ -37,10 +37,11 @@ struct KeyChanges {
     func publish(_ path: String) throws(VaultError) { try files.rename(path + Self.suffix, to: path) }
 
     /// `vault.json` as the ledger has it: for a reader, who finishes nothing, the one that only waits for its rename.
-    func sealing() throws(VaultError) -> Sealing {
+    func sealing(_ upgrades: VaultUpgrades = .known) throws(VaultError) -> Sealing {
         let path = layout.vaultFile + (try isChangeEntered() ? Self.suffix : "")
         let bytes = try files.contents(path)
-        return Sealing(file: try VaultFile(parsing: bytes, path: path), digest: try ObjectID(hashing: bytes))
+        let current = try upgrades.current(bytes, path: path).bytes
+        return Sealing(file: try VaultFile(parsing: current, path: path), digest: try ObjectID(hashing: bytes))
     }
 
     private func isChangeEntered() throws(VaultError) -> Bool {

@@ -88,7 +88,9 @@ public struct PosixFileSystem: FileSystem {
             0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997, 0x00C3_6400, 0x5346_414F, 0x7375_7245, 0x7461_636F,
             0x0116_1970,
         ]
-        return magics.contains(UInt32(truncatingIfNeeded: status.f_type))
+        let type = UInt32(truncatingIfNeeded: status.f_type)
+        // FUSE says no more by itself.
+        return type == 0x6573_5546 ? try MountTable.isNetwork(path) : magics.contains(type)
     }
 
     public func space(_ path: String) throws(VaultError) -> (free: Int, total: Int) {
