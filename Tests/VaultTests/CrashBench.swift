@@ -26,6 +26,8 @@ struct CrashBench: Sendable {
         func delete(_ clips: some Sequence<ClipRecord>) { objects.withLock { $0.formUnion(clips.map(\.object)) } }
     }
     typealias Extra = @Sendable (Vault) async throws -> Void
+    /// What its user does again after a cut before the recorder is started; nil: nothing.
+    typealias Again = @Sendable (CrashBench) async throws -> Void
 
     /// At night everything is tried, else a share of it.
     static var isWide: Bool { statesPerCut != nil }
@@ -73,7 +75,7 @@ private let crashSeed = ProcessInfo.processInfo.environment["SUDOCAM_SEED"].flat
 /// - Returns: how many states were looked at.
 @discardableResult
 func forEveryCut(
-    of name: String, states: Int = 4, extra: @escaping CrashBench.Extra = { _ in },
+    of name: String, states: Int = 4, extra: @escaping CrashBench.Extra = { _ in }, again: CrashBench.Again? = nil,
     prepare: (CrashBench) async throws -> Void, body: (CrashBench) async throws -> Void
 ) async throws -> Int {
     let bench = CrashBench(
@@ -105,7 +107,7 @@ func forEveryCut(
                     let story = "\(name): \(state.story); \(index.name)"
                     do {
                         let problem = try await check(
-                            state.image, index.files, promises, allowed, now, bench.extra)
+                            state.image, index.files, promises, allowed, now, bench.extra, again)
                         return problem.map { "\(story): \($0)" }
                     } catch {
                         return "\(story): \(error)"
@@ -123,11 +125,12 @@ func forEveryCut(
 
 private func check(
     _ image: DiskImage, _ index: [String: [UInt8]], _ promises: [CrashPromise], _ allowed: Set<ObjectID>,
-    _ now: WallTime, _ extra: @escaping CrashBench.Extra
+    _ now: WallTime, _ extra: @escaping CrashBench.Extra, _ again: CrashBench.Again?
 ) async throws -> String? {
     let bench = CrashBench(
         files: try CrashFileSystem(image, index: index), time: ManualTime(wall: now), allowed: CrashBench.Allowed(),
         extra: extra)
+    try await again?(bench)
     let vault: Vault
     do { vault = try await bench.open() } catch {
         // Only what was never finished may be made again.
