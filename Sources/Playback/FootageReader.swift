@@ -67,9 +67,13 @@ public actor FootageReader {
 
     private func group(at time: WallTime, _ camera: CameraID) async throws -> FootageAnswer {
         if let stretch = try await stretch(at: time, camera) {
-            let clip = try await open(stretch)
+            guard let clip = try await undamaged({ try await open(stretch) }) else {
+                return try await damaged(stretch, camera)
+            }
             if let index = clip.reader.groupIndex(showing: Ticks.ticks(microseconds: time - stretch.start)) {
-                let group = try await read(clip, index, camera)
+                guard let group = try await undamaged({ try await read(clip, index, camera) }) else {
+                    return try await damaged(clip, index, camera)
+                }
                 if time < group.range.end || group.isGrowing == false && time - group.range.end < Self.contiguous {
                     return .group(group)
                 }
@@ -82,16 +86,20 @@ public actor FootageReader {
         // 1 ms of grace: a group's end and the next one's start are rounded apart.
         let from = time - 1000
         if let stretch = try await stretch(at: from, camera) {
-            let clip = try await open(stretch)
+            guard let clip = try await undamaged({ try await open(stretch) }) else {
+                return try await damaged(stretch, camera)
+            }
             let wanted = Ticks.ticks(microseconds: from - stretch.start)
             if let index = clip.reader.groups.firstIndex(where: { $0.startTicks >= wanted }) {
-                return .group(try await read(clip, index, camera))
+                return try await group(clip, index, camera)
             }
         }
         if let next = try await stretch(after: from, camera) {
             guard next.start - time < Self.contiguous else { return try await between(time, camera) }
-            let clip = try await open(next)
-            if !clip.reader.groups.isEmpty { return .group(try await read(clip, 0, camera)) }
+            guard let clip = try await undamaged({ try await open(next) }) else {
+                return try await damaged(next, camera)
+            }
+            if !clip.reader.groups.isEmpty { return try await group(clip, 0, camera) }
         }
         return try await between(time, camera)
     }
@@ -99,19 +107,65 @@ public actor FootageReader {
     private func group(before time: WallTime, _ camera: CameraID) async throws -> FootageAnswer {
         let upTo = time - 1
         if let stretch = try await stretch(at: upTo, camera) {
-            let clip = try await open(stretch)
+            guard let clip = try await undamaged({ try await open(stretch) }) else {
+                return try await damaged(stretch, camera)
+            }
             let wanted = Ticks.ticks(microseconds: time - stretch.start)
             if let index = clip.reader.groups.lastIndex(where: { $0.startTicks < wanted - 90 }) {
-                return .group(try await read(clip, index, camera))
+                return try await group(clip, index, camera)
             }
         }
         guard let earlier = try await stretch(before: upTo, camera) else { return try await between(upTo, camera) }
-        let clip = try await open(earlier)
+        guard let clip = try await undamaged({ try await open(earlier) }) else {
+            return try await damaged(earlier, camera)
+        }
         guard let last = clip.reader.groups.indices.last else { return try await between(upTo, camera) }
-        let group = try await read(clip, last, camera)
+        guard let group = try await undamaged({ try await read(clip, last, camera) }) else {
+            return try await damaged(clip, last, camera)
+        }
         guard time - group.range.end < Self.contiguous else { return try await between(upTo, camera) }
         return .group(group)
     }
+
+    private func group(_ clip: OpenedClip, _ index: Int, _ camera: CameraID) async throws -> FootageAnswer {
+        guard let group = try await undamaged({ try await read(clip, index, camera) }) else {
+            return try await damaged(clip, index, camera)
+        }
+        return .group(group)
+    }
+
+    // MARK: What is damaged
+
+    /// Nil when the bytes on disk are not what they were: one bad block costs what lies in it, and no more (V32).
+    private func undamaged<Value>(_ body: () async throws -> Value) async throws -> Value? {
+        do { return try await body() } catch let error as PlaybackError {
+            guard error.code == .damaged else { throw error }
+            return nil
+        } catch  where PlaybackError.isLock(error) {
+            throw error
+        } catch {
+            return nil
+        }
+    }
+
+    /// Nothing of this clip can be read.
+    private func damaged(_ stretch: Stretch, _ camera: CameraID) async throws -> FootageAnswer {
+        .gap(
+            from: stretch.start, to: try await self.stretch(after: stretch.start + 1, camera)?.start,
+            reason: Self.damage, isLiveEdge: false)
+    }
+    /// One group of it cannot.
+    private func damaged(_ clip: OpenedClip, _ index: Int, _ camera: CameraID) async throws -> FootageAnswer {
+        let (groups, start) = (clip.reader.groups, clip.record.start)
+        let from = start + Ticks.microseconds(groups[index].startTicks)
+        guard index + 1 < groups.count else {
+            let next = try await stretch(after: start + 1, camera)
+            return .gap(from: from, to: next?.start, reason: Self.damage, isLiveEdge: false)
+        }
+        let to = start + Ticks.microseconds(groups[index + 1].startTicks)
+        return .gap(from: from, to: to, reason: Self.damage, isLiveEdge: false)
+    }
+    private static let damage = GapReason.damaged.rawValue
 
     /// What lies around a time at which nothing is recorded.
     private func between(_ time: WallTime, _ camera: CameraID) async throws -> FootageAnswer {
@@ -126,6 +180,10 @@ public actor FootageReader {
         let next = try await stretch(after: time, camera)
         let reason = try await vault.gaps(camera: camera, overlapping: TimeRange(time, time + 1)).first?.reason.rawValue
         let isEdge = next == nil && !vault.openClips(camera: camera).isEmpty
+        // Inside of a clip that ends earlier than it should: its last bytes cannot be read.
+        if reason == nil, case .closed(let record)? = before, record.end - time > Self.contiguous, !record.isSalvaged {
+            return .gap(from: time, to: next?.start, reason: Self.damage, isLiveEdge: isEdge)
+        }
         let otherwise = from == nil ? "before-first" : next == nil ? "after-last" : "not-recorded"
         return .gap(from: from, to: next?.start, reason: reason ?? otherwise, isLiveEdge: isEdge)
     }
@@ -157,7 +215,7 @@ public actor FootageReader {
         let reader: ClipReader
         switch stretch {
         case .closed(let record):
-            reader = try await ClipReader(try await vault.openObject(record))
+            reader = try await ClipReader(try await vault.openObject(record, toleratesDamage: true))
             guard reader.identity == nil || reader.identity?.camera == record.camera else {
                 throw PlaybackError(.damaged, "Clip \(record.object) belongs to another camera than the ledger says.")
             }

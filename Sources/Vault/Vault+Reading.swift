@@ -52,16 +52,25 @@ extension Vault {
     /// Opens a sealed clip for reading at any place; a salvaged one ends at its last whole chunk.
     ///
     /// Errors: `.locked`, `.notFound`, `.damaged` when the header names another clip than the ledger, age's classes.
-    public func openObject(_ clip: ClipRecord) async throws(VaultError) -> any ByteSource {
-        try await reads.run { [self] () throws(VaultError) in try openBlocking(clip) }
+    /// - Parameter toleratesDamage: where the last chunk does not open, what lies before it is given out: whoever shows it must
+    ///   say that the clip ends early. Without, that is `.payloadFailure`.
+    public func openObject(
+        _ clip: ClipRecord, toleratesDamage: Bool = false
+    ) async throws(VaultError) -> any ByteSource {
+        try await reads.run { [self] () throws(VaultError) in
+            do throws(VaultError) { return try openBlocking(clip) } catch {
+                guard toleratesDamage, error.code == .payloadFailure else { throw error }
+                return try openBlocking(clip, leavesOutLast: true)
+            }
+        }
     }
 
-    func openBlocking(_ clip: ClipRecord) throws(VaultError) -> ObjectReader {
+    func openBlocking(_ clip: ClipRecord, leavesOutLast: Bool = false) throws(VaultError) -> ObjectReader {
         let identity = try epochIdentity(clip.identity.epoch)
         let file = try files.open(layout.object(clip.object), .read)
-        let reader = try ObjectReader(file, isSalvaged: clip.isSalvaged, lane: .serial("vault.object")) {
-            (header) throws(VaultError) in try AgeWrapping.unwrap(header, identities: [identity])
-        }
+        let reader = try ObjectReader(
+            file, isSalvaged: clip.isSalvaged, leavesOutLast: leavesOutLast, lane: .serial("vault.object")
+        ) { (header) throws(VaultError) in try AgeWrapping.unwrap(header, identities: [identity]) }
         guard reader.identity == clip.identity else {
             throw VaultError(.damaged, "The header of object \(clip.object) names another clip than the ledger.")
         }

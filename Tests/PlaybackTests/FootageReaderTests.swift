@@ -100,6 +100,74 @@ import Vault
         #expect(first == Self.starts[0])
     }
 
+    /// Groups and damage in order, from the first frame to the end, as a player that goes on behind a gap sees them.
+    private static func walk(
+        _ reader: FootageReader, _ camera: CameraID, from: WallTime
+    ) async -> (groups: [WallTime], gaps: [(WallTime, WallTime?)]) {
+        var (groups, gaps): ([WallTime], [(WallTime, WallTime?)]) = ([], [])
+        var request = FootageRequest.at(camera, from)
+        for _ in 0..<100 {
+            switch await reader.answer(request) {
+            case .group(let group):
+                groups.append(group.range.start)
+                request = .after(camera, group.range.end)
+            case .gap(let from, let to, let reason, _):
+                guard reason == "damaged", let from else { return (groups, gaps) }
+                gaps.append((from, to))
+                guard let to else { return (groups, gaps) }
+                request = .at(camera, to)
+            case .failure(let error):
+                Issue.record("\(error)")
+                return (groups, gaps)
+            }
+        }
+        return (groups, gaps)
+    }
+
+    @Test(arguments: [0, 3, -1])
+    func `V32: one bad block costs what lies in it, the rest plays with a gap that says so`(chunk: Int) async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        try await TemporaryVault.unlock(vault)
+        let camera = CameraID.random()
+        let clip = try SyntheticClip(frames: 100, keyInterval: 10, bitRate: 2_000_000)
+        let writer = try await vault.beginClip(camera: camera, run: .random(), start: clip.identity.start)
+        // The same frames under the vault's own identity.
+        var muxer = ClipMuxer(parameters: clip.parameters, identity: writer.identity, cameraName: "x")
+        try await writer.append(try muxer.start())
+        for unit in clip.units {
+            if let bytes = try muxer.add(unit, dts: unit.dts, pts: unit.pts) { try await writer.append(bytes) }
+        }
+        if let bytes = muxer.flush(nextDTS: 100 * 3600) { try await writer.append(bytes) }
+        try await writer.append(muxer.finish())
+        let record = try await writer.finish(end: clip.identity.start + 4_000_000)
+        let name = record.object.description
+        let path = "vault/objects/\(name.prefix(2))/\(name)"
+        var sealed = try temporary.folder.contents(path)
+        try #require(sealed.count > 6 * 65_552)
+        // The header takes some hundred bytes.
+        sealed[chunk < 0 ? sealed.count - 10 : 400 + chunk * 65_552 + 30_000] ^= 1
+        try temporary.folder.write(sealed, to: path)
+
+        let (groups, gaps) = await Self.walk(FootageReader(vault: vault), camera, from: record.start)
+        if chunk == 0 {
+            // The head is gone: nothing tells how to read the rest.
+            #expect(groups == [] && gaps.map(\.0) == [record.start])
+        } else if chunk < 0 {
+            // The index at the end is gone, and maybe the last frames: the rest is found by walking.
+            #expect(groups.count >= 9 && groups.first == record.start)
+        } else {
+            #expect(groups.count >= 6 && groups.count < 10 && groups.last == record.start + 3_600_000)
+            #expect((1...4).contains(gaps.count))
+        }
+        // An export is whole or it says that it is not.
+        await #expect(throws: (any Error).self) {
+            let movie = try await MovieExport(vault: vault, camera: camera, range: record.range)
+            for try await _ in movie.chunks() {}
+        }
+        await vault.close()
+    }
+
     @Test func `locking ends reading at once`() async throws {
         let (kept, vault, camera) = try await Self.footage()
         defer { withExtendedLifetime(kept) {} }

@@ -34,14 +34,20 @@ public struct SyntheticClip: Sendable {
 
     public init(
         frames: Int, keyInterval: Int, width: Int = 320, height: Int = 240,
-        start: WallTime = WallTime(seconds: 1_764_000_000)
+        start: WallTime = WallTime(seconds: 1_764_000_000), bitRate: Int = 400_000
     ) throws {
         let encoder = try Encoder(
-            Encoder.Settings(width: width, height: height, rate: 25, keyInterval: keyInterval, bitRate: 400_000))
+            Encoder.Settings(width: width, height: height, rate: 25, keyInterval: keyInterval, bitRate: bitRate))
         let chroma = [UInt8](repeating: 128, count: width / 2 * (height / 2))
         var units: [AccessUnit] = []
         for frame in 0..<frames {
-            let luma = (0..<width * height).map { UInt8(truncatingIfNeeded: $0 / width + $0 % width + frame * 3) }
+            // What nothing but many bits can show, where they are asked for.
+            let grain = bitRate > 400_000 ? 97 : 1
+            let luma = (0..<width * height).map {
+                UInt8(
+                    truncatingIfNeeded: ($0 / width + $0 % width) &* grain &+ ($0 &* $0 / 7) &* (grain / 97) + frame * 3
+                )
+            }
             for packet in try encoder.encode(luma: luma, cb: chroma, cr: chroma, pts: Int64(frame) * 3600) {
                 units.append(
                     AccessUnit(

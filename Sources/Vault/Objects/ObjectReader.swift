@@ -20,9 +20,11 @@ final class ObjectReader: ByteSource, Wipeable {
 
     /// Checks the header's MAC and the last chunk, without which a cut file would look whole (age.md, "Payload").
     ///
-    /// - Parameter isSalvaged: cut by a crash: there is no last chunk, and only whole ones count.
+    /// - Parameters:
+    ///   - isSalvaged: cut by a crash: there is no last chunk, and only whole ones count.
+    ///   - leavesOutLast: the last chunk is known to be damaged: what lies before it is read all the same (V32).
     init(
-        _ file: any OpenFile, isSalvaged: Bool, lane: Lane,
+        _ file: any OpenFile, isSalvaged: Bool, leavesOutLast: Bool = false, lane: Lane,
         fileKey unwrap: (AgeHeader) throws(VaultError) -> SecretBytes
     ) throws(VaultError) {
         let header = try Self.header(file)
@@ -40,9 +42,12 @@ final class ObjectReader: ByteSource, Wipeable {
         self.payload = payload
         self.lane = lane
         self.isSalvaged = isSalvaged
-        count = payload.plainCount
+        count = leavesOutLast ? max(0, payload.chunkCount - 1) * AgePayload.chunkSize : payload.plainCount
         state = Mutex(State(key: key))
-        guard payload.chunkCount > 0 else { throw VaultError(.payloadFailure, "\(file.path) has no chunk.") }
+        guard payload.chunkCount > (leavesOutLast ? 1 : 0) else {
+            throw VaultError(.payloadFailure, "\(file.path) has no chunk that opens.")
+        }
+        guard !leavesOutLast else { return }
         try state.withLock { (state) throws(VaultError) in _ = try chunk(payload.chunkCount - 1, &state) }
     }
     deinit { wipe() }
