@@ -71,6 +71,37 @@ import Testing
         }
     }
 
+    @Test func `a start over entries that a signature contradicts signs nothing away`() async throws {
+        for shortens in [false, true] {
+            let (temporary, _) = try await Self.recorded()
+            let name = "vault/ledger/entries/001"
+            let good = try temporary.folder.contents(name)
+            var bad = good
+            // A digit of a time in the last bundle, which no tile covers; or its last entry is gone.
+            bad[60] = bad[60] == 0x31 ? 0x32 : 0x31
+            try temporary.folder.write(shortens ? Array(good.prefix(good.count - 10)) : bad, to: name)
+            #expect(try await !Self.isClean(temporary))
+            var vault = try await temporary.open()
+            #expect(!vault.openingAlarms.isEmpty)
+            let clip = try await RecordingTests.record(
+                vault, patternBytes(100), at: temporary.time.wallNow() + 9_000_000)
+            await vault.close()
+            vault = try await temporary.open()
+            #expect(try vault.index.knowsObject(clip.object))
+            await vault.close()
+            let reader = try await temporary.open(.read)
+            let findings = try await reader.verify().findings
+            #expect(findings.contains { $0.detail.contains("signed earlier") }, "\(findings)")
+            await reader.close()
+        }
+    }
+    private static func isClean(_ temporary: TemporaryVault) async throws -> Bool {
+        let reader = try await temporary.open(.read)
+        let isClean = try await reader.verify().isClean
+        await reader.close()
+        return isClean
+    }
+
     @Test func `a missing and an extra object are named`() async throws {
         let (temporary, clip) = try await Self.recorded()
         let path = Layout("vault").object(clip.object)

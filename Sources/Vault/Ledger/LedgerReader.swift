@@ -15,6 +15,8 @@ struct LedgerReader: Sendable {
     /// The bundle to come: empty, its space taken.
     var nextPath: String { path + "/next" }
     var checkpointPath: String { path + "/checkpoint" }
+    /// The checkpoint that the entries did not fit at a start: recording went on over them, and this stays as the witness.
+    var contradictedPath: String { path + "/checkpoint.contradicted" }
 
     struct Bundle: Sendable {
         var entries: [[UInt8]] = []

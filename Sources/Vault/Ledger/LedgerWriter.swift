@@ -68,6 +68,7 @@ struct LedgerWriter {
                     verifying: reader.files.contents(reader.checkpointPath), vault: vault, key: key.verifier)
             } catch {
                 alarms.append(error.reason + " A new one is signed over the entries found.")
+                try Self.keepContradicted(reader)
             }
         }
         if let signed {
@@ -84,10 +85,12 @@ struct LedgerWriter {
                             "\(examination.tiles.count) tile(s) of the ledger were damaged and were computed anew.")
                     } else {
                         alarms.append("The ledger differs from its signed checkpoint. Run verify.")
+                        try Self.keepContradicted(reader)
                     }
                 }
             } catch {
                 alarms.append(error.reason)
+                try Self.keepContradicted(reader)
                 tree = MerkleTree()
             }
         }
@@ -120,6 +123,14 @@ struct LedgerWriter {
         do throws(VaultError) { try settle() } catch { if error.code != .noSpace { throw error } }
         takeSpace(for: 0)
         prepareNext()
+    }
+
+    /// Recording goes on over entries that a signature contradicts, or one flipped bit would end it; but what was signed first is
+    /// never signed away: `verify` compares with it for ever.
+    private static func keepContradicted(_ reader: LedgerReader) throws(VaultError) {
+        guard try reader.files.attributes(reader.contradictedPath) == nil else { return }
+        try reader.files.replace(
+            reader.contradictedPath, with: try reader.files.contents(reader.checkpointPath, limit: 1 << 16))
     }
 
     /// That the files are still those this writer wrote: after a disk was pulled, an empty folder under its mount point must not be

@@ -37,6 +37,8 @@ struct LedgerVerification {
     mutating func run(vaultFile: [UInt8]) throws(VaultError) {
         // Read first: what a writer adds meanwhile lies behind it.
         let checkpoint = readCheckpoint()
+        let contradicted = readContradicted()
+        var contradictedRoot: MerkleTree.Hash?
         var tree = MerkleTree()
         var signedRoot: MerkleTree.Hash?
         var suspects: [(Range<Int>, String)] = []
@@ -52,6 +54,7 @@ struct LedgerVerification {
             for (offset, leaf) in leaves.enumerated() {
                 for tile in tree.append(leaf: leaf) { check(tile, &suspects, &tileFindings) }
                 if tree.count == checkpoint?.count { signedRoot = tree.root }
+                if tree.count == contradicted?.count { contradictedRoot = tree.root }
                 try take(bundle.entries[offset], at: first + offset)
             }
             if leaves.count < MerkleTree.tileWidth { break }
@@ -59,12 +62,23 @@ struct LedgerVerification {
         }
         report.entries = tree.count
         judge(checkpoint, tree, signedRoot, suspects, tileFindings)
+        if let contradicted, contradictedRoot != contradicted.root {
+            add(
+                .damaged, .entries(0..<contradicted.count),
+                "differ from a checkpoint that was signed earlier and is kept as ledger/checkpoint.contradicted")
+        }
         if let lastVaultFile, lastVaultFile.digest != Digest.sha256(vaultFile) {
             add(.damaged, .vaultFile, "differs from what the ledger last recorded")
         }
         report.knownLost = withdrawn.values.count { $0 }
         report.knownQuarantined = withdrawn.count - report.knownLost
         for sequences in sequences.values { report.sequenceHoles += sequences.holes }
+    }
+
+    /// Nil when there is none, or none that was ever signed.
+    private func readContradicted() -> Checkpoint? {
+        guard let note = try? ledger.files.contents(ledger.contradictedPath, limit: 1 << 16) else { return nil }
+        return try? Checkpoint(verifying: note, vault: file.id, key: file.ledger)
     }
 
     private mutating func readCheckpoint() -> Checkpoint? {
