@@ -14,7 +14,7 @@ extension Vault {
             guard let recipient = epoch.recipient else {
                 throw VaultError(.keys, "Nothing can be sealed to epoch \(epoch.epoch): its public half is not known.")
             }
-            let sequence = try nextSequence(camera)
+            let sequence = try nextSequence(camera, committer)
             let identity = ClipIdentity(
                 vault: id, camera: camera, epoch: epoch.epoch, run: run, sequence: sequence, start: start)
             let part = try withRoom { () throws(VaultError) in
@@ -137,10 +137,13 @@ extension Vault {
         }
     }
 
-    private func nextSequence(_ camera: CameraID) throws(VaultError) -> UInt64 {
-        let known = recording.withLock { $0.sequences[camera] }
-        let last = if let known { known } else { try index.highestSequence(camera) }
-        return last &+ 1
+    private func nextSequence(_ camera: CameraID, _ committer: Committer) throws(VaultError) -> UInt64 {
+        if let known = recording.withLock({ $0.sequences[camera] }) { return known &+ 1 }
+        // On a full disk the index may lack what the start entered.
+        let isCurrent = try committer.settle()
+        let last = try index.highestSequence(camera)
+        guard !isCurrent else { return last &+ 1 }
+        return max(last, try ledger.tail(from: index.position()).sequences[camera] ?? 0) &+ 1
     }
 
     /// The epoch of the camera's day: known, in the index, or made: identity, file, entry, and the secret forgotten.

@@ -35,6 +35,9 @@ public enum VaultCommands {
 
     /// A new vault under the mount point of one that is known would hide it, and be hidden by it.
     private static func refuseLostVault(_ path: String, _ configuration: String) throws(ServerError) {
+        // What stands there already, whole or without its vault.json, is told apart by making it.
+        let remains = ["/vault.json", "/ledger/entries/000"].map { path + $0 }
+        guard !remains.contains(where: FileManager.default.fileExists(atPath:)) else { return }
         var settings = Configuration(vault: path)
         settings.pins = PinStore.standardPath(
             folder: URL(fileURLWithPath: configuration).deletingLastPathComponent().path)

@@ -55,9 +55,6 @@ public struct PinStore: Sendable {
         let temporary = path + ".tmp"
         do {
             try SecretFile.write(String(decoding: try encoder.encode(pins), as: UTF8.self) + "\n", to: temporary)
-            let file = try FileHandle(forUpdating: URL(fileURLWithPath: temporary))
-            try file.synchronize()
-            try file.close()
             guard rename(temporary, path) == 0 else {
                 throw ServerError(.refused, String(cString: strerror(errno)))
             }

@@ -1,13 +1,29 @@
 import Foundation
+import Glibc
 
 /// Files that hold passwords or keys.
 package enum SecretFile {
-    /// Rights 0600 from the beginning; what stood there is replaced.
+    /// Rights 0600 from the beginning; what stood there is replaced; durable on return.
     package static func write(_ text: String, to path: String) throws(ServerError) {
-        guard
-            FileManager.default.createFile(
-                atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
-        else { throw ServerError(.refused, "\(path) cannot be written.") }
+        func refused() -> ServerError {
+            ServerError(.refused, "\(path) cannot be written: \(String(cString: strerror(errno))).")
+        }
+        guard unlink(path) == 0 || errno == ENOENT else { throw refused() }
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw refused() }
+        defer { close(descriptor) }
+        let bytes = Array(text.utf8)
+        var done = 0
+        // A write may be interrupted, and may take less than it was given.
+        while done < bytes.count {
+            let count = bytes.withUnsafeBytes { buffer in
+                buffer.baseAddress.map { Glibc.write(descriptor, $0 + done, bytes.count - done) } ?? 0
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw refused() }
+            done += count
+        }
+        while fsync(descriptor) != 0 { guard errno == EINTR else { throw refused() } }
     }
 
     /// A secret that every user of the machine can read is none: refused rather than used.

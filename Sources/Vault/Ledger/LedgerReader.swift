@@ -105,7 +105,9 @@ struct LedgerReader: Sendable {
         var tail = Tail()
         try replay(from: first) { (_, entry) throws(VaultError) in
             switch entry?.body {
-            case .clip(let clip): tail.clips.insert(clip.object)
+            case .clip(let clip):
+                tail.clips.insert(clip.object)
+                tail.sequences[clip.camera] = max(tail.sequences[clip.camera] ?? 0, clip.identity.sequence)
             case .delete(let deletion): tail.deleted.insert(deletion.object)
             case .hold(let hold): tail.holds.append(hold)
             case .policy(let digest, _): tail.policy = digest
@@ -116,6 +118,8 @@ struct LedgerReader: Sendable {
     }
     struct Tail: Sendable {
         var clips: Set<ObjectID> = []
+        /// The highest number of each camera.
+        var sequences: [CameraID: UInt64] = [:]
         var deleted: Set<ObjectID> = []
         var holds: [HoldRecord] = []
         var policy: ObjectID?
