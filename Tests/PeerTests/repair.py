@@ -110,7 +110,7 @@ class Repair:
     def pulled(self):
         if os.geteuid():
             return "skipped: nothing may be mounted here"
-        recorder = self.tests.recorder("pulled", {"hall": TEST}, clip_seconds=2)
+        recorder = self.tests.recorder("unplugged", {"hall": TEST}, clip_seconds=2)
         vault, disk = recorder.folder / "vault", recorder.folder / "disk"
         vault.rename(disk)
         vault.mkdir()
