@@ -90,6 +90,17 @@ enum VaultIDs {
         #expect(accounts.attempt(address: "a") == 2)
     }
 
+    @Test func `unlocking without a session, as the command line does, is use: it lasts as long as any`() {
+        let time = ManualTime()
+        let accounts = Accounts(time: time, idleMinutes: 30)
+        #expect(accounts.allIdle())
+        accounts.succeeded(address: "control")
+        time.advance(microseconds: 29 * 60_000_000)
+        #expect(!accounts.allIdle())
+        time.advance(microseconds: 2 * 60_000_000)
+        #expect(accounts.allIdle())
+    }
+
     @Test func `many addresses together are limited too`() {
         let accounts = Accounts(time: ManualTime(), idleMinutes: 30)
         for index in 0..<60 { #expect(accounts.attempt(address: "\(index)") == nil) }

@@ -13,6 +13,8 @@ final class Accounts: Sendable {
         /// Failed attempts an address, with the time of the last.
         var failures: [String: (count: Int, last: MonotonicTime)] = [:]
         var globalFailures: (count: Int, windowStart: MonotonicTime)?
+        /// The right passphrase was given last; on the command line that makes no session, and is use all the same.
+        var lastSuccess: MonotonicTime?
     }
 
     private let state = Mutex(State())
@@ -68,7 +70,9 @@ final class Accounts: Sendable {
 
     /// The right passphrase: nothing is held against the address any more.
     func succeeded(address: String) {
+        let now = time.monotonicNow()
         state.withLock { state in
+            state.lastSuccess = now
             state.failures[address] = nil
             if let global = state.globalFailures { state.globalFailures?.count = max(0, global.count - 1) }
         }
@@ -99,10 +103,13 @@ final class Accounts: Sendable {
 
     func logOutAll() { state.withLock { $0.sessions = [:] } }
 
-    /// True once every session has been idle beyond the limit: time to lock the vault.
+    /// True once every session, and the last unlocking, lie beyond the idle limit: time to lock the vault.
     func allIdle() -> Bool {
         guard let idleLimit else { return false }
         let now = time.monotonicNow()
-        return state.withLock { state in state.sessions.values.allSatisfy { now - $0.lastSeen > idleLimit } }
+        return state.withLock { state in
+            state.sessions.values.allSatisfy { now - $0.lastSeen > idleLimit }
+                && state.lastSuccess.map { now - $0 > idleLimit } ?? true
+        }
     }
 }
