@@ -115,8 +115,18 @@ import Testing
         for index in 0..<ListingMachine.emptyPageLimit { _ = try machine.handle(Self.page([], next: "\(index)")) }
         #expect(throws: VaultError(.remoteFault, "")) { try machine.handle(Self.page([], next: "last")) }
 
+        machine = ListingMachine(prefix: "", objectLimit: 3)
+        _ = try machine.handle(Self.page(["a", "b"], next: "1"))
+        #expect(throws: VaultError(.remoteFault, "")) { try machine.handle(Self.page(["c", "d"], next: "2")) }
+
         machine = ListingMachine(prefix: "a/")
         #expect(throws: VaultError(.remoteFault, "")) { try machine.handle(Self.page(["b/1"])) }
+    }
+
+    @Test func `keys in the order of folders, as SeaweedFS lists them, are fine`() throws {
+        var machine = ListingMachine(prefix: "")
+        #expect(try machine.handle(Self.page(["a/b", "a+b"], next: "1")) == .ask(token: "1"))
+        #expect(try machine.handle(Self.page(["a b"])) == .done)
     }
 
     @Test func `an error body is read, and its words are safe to print`() {

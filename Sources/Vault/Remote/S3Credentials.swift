@@ -87,8 +87,10 @@ package struct S3Credentials: Sendable, CustomStringConvertible, CustomDebugStri
 
     /// Values are never quoted in an error, only their line's number.
     init(parsing text: SecretBytes, profile: String = "default", path: String) throws(VaultError) {
-        var found = try unsafe text.withBytes { (bytes) throws(VaultError) in
-            try unsafe Self.values(Array(bytes), profile: profile, path: path)
+        var found = try unsafe text.withBytes { (bytes) throws(VaultError) -> Values in
+            var copy = unsafe Array(bytes)
+            defer { wipeBytes(&copy) }
+            return try Self.values(copy, profile: profile, path: path)
         }
         text.wipe()
         guard let accessKey = found.accessKey, let secret = found.secret else {
@@ -108,10 +110,8 @@ package struct S3Credentials: Sendable, CustomStringConvertible, CustomDebugStri
     }
 
     private static func values(
-        _ copy: [UInt8], profile: String, path: String
+        _ bytes: [UInt8], profile: String, path: String
     ) throws(VaultError) -> Values {
-        var bytes = copy
-        defer { wipeBytes(&bytes) }
         var values = Values()
         // Lines before the first heading belong to the default profile.
         var isOurs = profile == "default"

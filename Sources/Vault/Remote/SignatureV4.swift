@@ -73,7 +73,12 @@ struct SignatureV4: Sendable {
     /// Good for one day, region and service.
     func signingKey(day: String, secret: SecretBytes) throws(VaultError) -> [UInt8] {
         var key = try unsafe secret.withBytes { (bytes) throws(VaultError) -> [UInt8] in
-            unsafe Array("AWS4".utf8) + Array(bytes)
+            // In one allocation, so that there is one to wipe.
+            var key: [UInt8] = []
+            key.reserveCapacity(4 + bytes.count)
+            key.append(contentsOf: "AWS4".utf8)
+            unsafe key.append(contentsOf: bytes)
+            return key
         }
         for part in [day, region, service, "aws4_request"] {
             let next = HMAC256.code(part, key: key)
