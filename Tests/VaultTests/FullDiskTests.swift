@@ -48,6 +48,7 @@ private final class SmallDisk: Sendable {
 private final class Filler: Sendable {
     private let disk: SmallDisk
     private let path: String
+    private let lastBlocks = Mutex<[String]>([])
     private let isOver = Atomic(false)
     private let ended = DispatchSemaphore(value: 0)
 
@@ -58,18 +59,30 @@ private final class Filler: Sendable {
 
     /// To the last byte, once.
     func fill() {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-        defer { close(descriptor) }
         // ext4 gives back what was deleted only with its journal's next commit.
         for _ in 0..<50 {
-            for size in [1 << 20, 4096, 1] {
-                let bytes = [UInt8](repeating: 7, count: size)
-                while write(descriptor, bytes, size) > 0 {}
-            }
-            fsync(descriptor)
+            append(to: path)
+            if disk.free == 0 { return }
+            // A long file's next extent may need a block for its tree as well, which one free block does not
+            // hold; a file of its own takes it.
+            append(
+                to: lastBlocks.withLock {
+                    $0.append("\(path)-\($0.count)")
+                    return $0[$0.count - 1]
+                })
             if disk.free == 0 { return }
             usleep(20_000)
         }
+    }
+    private func append(to path: String) {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        for size in [1 << 20, 4096, 1] {
+            let bytes = [UInt8](repeating: 7, count: size)
+            while write(descriptor, bytes, size) > 0 {}
+        }
+        fsync(descriptor)
     }
     /// And whatever becomes free from now on.
     func goOn() {
@@ -87,7 +100,7 @@ private final class Filler: Sendable {
         isOver.store(true, ordering: .relaxed)
         ended.wait()
     }
-    func remove() { unlink(path) }
+    func remove() { for path in [path] + lastBlocks.withLock({ $0 }) { unlink(path) } }
 }
 
 @Suite(.serialized) struct FullDiskTests {
