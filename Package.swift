@@ -43,6 +43,7 @@ let package = Package(
     targets: [
         library("Sodium", ["libsodium-dev"]),
         library("Crypto", ["libssl-dev"]),
+        library("Curl", ["libcurl4-openssl-dev"]),
         library("OpenSSL", ["libssl-dev"]),
         library("AV", ["libavformat-dev", "libavcodec-dev", "libavutil-dev", "libswscale-dev"]),
         library("SRTP", ["libsrtp2-dev"]),
@@ -57,7 +58,8 @@ let package = Package(
         .target(
             name: "Vault",
             dependencies: [
-                "Core", "CSodium", "CCrypto", "CFiles", "CAssets", .product(name: "GRDB", package: "GRDB.swift"),
+                "Core", "CSodium", "CCrypto", "CCurl", "CFiles", "CAssets",
+                .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: strict),
         .target(name: "WebRTC", dependencies: ["Core", "COpenSSL", "CSRTP", "CUsrsctp"], swiftSettings: strict),

@@ -51,6 +51,12 @@ public struct VaultError: Failure, Equatable {
         case payloadFailure
         /// A key of the vault is missing, malformed, or readable by others.
         case keys
+        /// A remote does not answer, or answers that it cannot now; the same may work later.
+        case unreachable
+        /// A remote answers and says no: credentials, rights, bucket, quota.
+        case refused
+        /// What a remote answers contradicts itself or what was asked.
+        case remoteFault
     }
 
     public let code: Code

@@ -11,7 +11,7 @@ extension ObjectID {
     }
 }
 
-/// SHA-256 by libcrypto (libsodium 1.0.18's is six times slower), piece by piece.
+/// SHA-256 by libcrypto (libsodium 1.0.18's is six times slower), piece by piece; MD5 where HTTP asks for it.
 @safe final class Digest {
     private let context: OpaquePointer
 
@@ -19,10 +19,14 @@ extension ObjectID {
     deinit { unsafe EVP_MD_CTX_free(context) }
 
     /// Errors: `.noSpace` when libcrypto gets no memory.
-    static func sha256() throws(VaultError) -> Digest {
+    static func sha256() throws(VaultError) -> Digest { try unsafe begin(EVP_sha256()) }
+    /// For `Content-MD5` alone (RFC 1864): a checksum on the way, no proof of anything.
+    static func md5() throws(VaultError) -> Digest { try unsafe begin(EVP_md5()) }
+
+    private static func begin(_ kind: OpaquePointer?) throws(VaultError) -> Digest {
         guard let context = unsafe EVP_MD_CTX_new() else { throw outOfMemory }
         let digest = unsafe Digest(owned: context)
-        guard unsafe EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1 else { throw outOfMemory }
+        guard unsafe EVP_DigestInit_ex(context, kind, nil) == 1 else { throw outOfMemory }
         return digest
     }
     private static var outOfMemory: VaultError { VaultError(.noSpace, "libcrypto has no memory for a digest.") }
@@ -43,11 +47,12 @@ extension ObjectID {
         return other
     }
 
-    /// The 32 bytes; the digest is used up.
+    /// The 32 bytes (16 of MD5); the digest is used up.
     func finish() -> [UInt8] {
         var output = [UInt8](repeating: 0, count: 32)
-        unsafe EVP_DigestFinal_ex(context, &output, nil)
-        return output
+        var count: UInt32 = 32
+        unsafe EVP_DigestFinal_ex(context, &output, &count)
+        return Array(output.prefix(Int(count)))
     }
 
     static func sha256(_ bytes: [UInt8]) -> [UInt8] {

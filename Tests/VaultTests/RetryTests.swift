@@ -1,0 +1,91 @@
+import Core
+import Testing
+
+@testable import Vault
+
+@Suite struct RetryTests {
+    private let error = VaultError(.unreachable, "no")
+
+    @Test func `waits double up to a limit, and chance spreads them from nothing on`() {
+        let policy = RetryPolicy(attempts: 100, firstMilliseconds: 200, longestMilliseconds: 30_000)
+        #expect(
+            (1...10).map { policy.wait(after: $0, chance: 1) } == [
+                200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000,
+            ])
+        #expect(policy.wait(after: 5, chance: 0) == 0 && policy.wait(after: 5, chance: 0.5) == 1600)
+        for attempt in [-1, 0, 63, 64, 1000, Int.max] {
+            #expect((0...30_000).contains(policy.wait(after: attempt, chance: 1)))
+        }
+    }
+
+    @Test func `V38: attempts are counted, and what the server asks for is kept within the limit`() {
+        var machine = RetryMachine(RetryPolicy(attempts: 3, firstMilliseconds: 10, longestMilliseconds: 5000))
+        guard case .retry(10) = machine.handle(.transient(error), chance: 1) else { return #expect(Bool(false)) }
+        guard case .retry(5000) = machine.handle(.transient(error, after: 3_600_000), chance: 0) else {
+            return #expect(Bool(false))
+        }
+        guard case .fail = machine.handle(.transient(error), chance: 0) else { return #expect(Bool(false)) }
+    }
+
+    @Test func `a clock is put right once`() {
+        var machine = RetryMachine(RetryPolicy())
+        guard case .correct(7) = machine.handle(.skewed(offset: 7, error), chance: 0) else {
+            return #expect(Bool(false))
+        }
+        guard case .fail = machine.handle(.skewed(offset: 7, error), chance: 0) else { return #expect(Bool(false)) }
+    }
+
+    private func judge(_ status: Int, _ code: String = "", headers: [String: String] = [:]) -> (
+        String, VaultError.Code?
+    ) {
+        let body = code.isEmpty ? "" : "<Error><Code>\(code)</Code></Error>"
+        let answer = HTTPAnswer(status: status, headers: headers, body: Array(body.utf8))
+        switch S3Judgement.judge(answer, what: "x", now: WallTime(seconds: 1_369_353_600)) {
+        case .done: return ("done", nil)
+        case .transient(let error, let after): return ("transient \(after ?? 0)", error.code)
+        case .skewed(let offset, let error): return ("skewed \(offset)", error.code)
+        case .final(let error): return ("final", error.code)
+        }
+    }
+
+    @Test func `V37: what an answer means`() {
+        #expect(judge(200) == ("done", nil))
+        #expect(judge(204) == ("done", nil))
+        #expect(judge(200, "InternalError") == ("transient 0", .unreachable))
+        #expect(judge(200, "AccessDenied") == ("final", .refused))
+        #expect(judge(500) == ("transient 0", .unreachable))
+        #expect(judge(503, "SlowDown", headers: ["retry-after": "7"]) == ("transient 7000", .unreachable))
+        #expect(judge(503, headers: ["retry-after": "-7"]) == ("transient 0", .unreachable))
+        #expect(judge(501) == ("final", .refused))
+        #expect(judge(400, "BadDigest") == ("transient 0", .unreachable))
+        #expect(judge(409, "ConditionalRequestConflict") == ("transient 0", .unreachable))
+        #expect(judge(412, "PreconditionFailed") == ("final", .exists))
+        #expect(judge(404, "NoSuchKey") == ("final", .notFound))
+        #expect(judge(404, "NoSuchBucket") == ("final", .refused))
+        #expect(judge(301, headers: ["x-amz-bucket-region": "eu-west-1"]) == ("final", .refused))
+        #expect(judge(403, "AccessDenied", headers: ["date": "Fri, 24 May 2013 01:00:00 GMT"]) == ("final", .refused))
+        #expect(
+            judge(403, "RequestTimeTooSkewed", headers: ["date": "Fri, 24 May 2013 00:20:00 GMT"])
+                == ("skewed 1200000000", .refused))
+        #expect(judge(403, headers: ["date": "Thu, 23 May 2013 23:00:00 GMT"]) == ("skewed -3600000000", .refused))
+        #expect(judge(403, "RequestTimeTooSkewed", headers: ["date": "now"]) == ("final", .refused))
+    }
+
+    @Test(arguments: [(507, ""), (403, "QuotaExceeded"), (500, "XMinioStorageFull"), (200, "InsufficientStorage")])
+    func `V13: a full remote is said so, and not asked over and over`(_ status: Int, _ code: String) {
+        #expect(judge(status, code) == ("final", .refused))
+    }
+
+    @Test func `a part is exactly the part`() {
+        func check(_ status: Int, _ value: String?, _ received: Int) -> Bool {
+            let answer = HTTPAnswer(
+                status: status, headers: value.map { ["content-range": $0] } ?? [:], received: received)
+            return (try? S3Judgement.checkRange(answer, 10..<20, what: "x")) != nil
+        }
+        #expect(check(206, "bytes 10-19/20", 10) && check(206, "bytes 10-19/1000", 10))
+        #expect(!check(200, "bytes 10-19/1000", 10) && !check(206, nil, 10) && !check(206, "bytes 10-19/1000", 9))
+        #expect(
+            !check(206, "bytes 10-19/*", 10) && !check(206, "bytes 10-19/19", 10) && !check(206, "bytes 10-18/99", 10))
+        #expect(!check(206, "bytes 0-19/1000", 10) && !check(206, "bytes 10-19", 10))
+    }
+}

@@ -1,0 +1,272 @@
+import Core
+import Glibc
+import Synchronization
+import Testing
+
+@testable import Vault
+
+/// The client against a server on the loopback that misbehaves as told.
+@Suite(.timeLimit(.minutes(1))) struct S3ClientTests {
+    static let secret = "not-a-real-secret"
+    static let policy = RetryPolicy(attempts: 4, firstMilliseconds: 1, longestMilliseconds: 20)
+
+    private func client(
+        _ server: FaultyServer, time: any TimeSource = SystemTime(), token: String? = nil,
+        settings: HTTPClient.Settings = .init()
+    ) throws -> S3Client {
+        try S3Client(
+            S3Address(url: server.url),
+            S3Credentials(
+                accessKey: "AKIA", secret: SecretBytes(text: Self.secret),
+                sessionToken: token.map { SecretBytes(text: $0) }),
+            time: time, policy: Self.policy, settings: settings)
+    }
+    private static func checksum(_ bytes: [UInt8]) -> String { Base64.encode(Digest.sha256(bytes), padded: true) }
+    private func fails(_ code: VaultError.Code, _ body: () async throws -> Void) async {
+        await #expect(throws: VaultError(code, "")) { try await body() }
+    }
+
+    @Test func `V41: a PUT carries a plain body, its true hashes, and never overwrites`() async throws {
+        let body = Array("sealed".utf8)
+        let server = try FaultyServer { request, _ in
+            .answer(
+                200,
+                [("ETag", "\"nonsense\""), ("x-amz-checksum-sha256", request.headers["x-amz-checksum-sha256"] ?? "")])
+        }
+        defer { server.stop() }
+        let client = try client(server, token: "session")
+        #expect(try await client.put("ab/c d", .bytes(body)) == .stored(isConfirmed: true))
+        #expect(try await client.put("ab/e", .bytes(body)) == .stored(isConfirmed: true))
+        let first = try #require(server.requests.first)
+        #expect(first.method == "PUT" && first.target == "/vault/home/ab/c%20d" && first.body == body)
+        #expect(first.headers["if-none-match"] == "*")
+        #expect(first.headers["x-amz-content-sha256"] == Hex.encode(Digest.sha256(body)))
+        #expect(first.headers["x-amz-checksum-sha256"] == Self.checksum(body))
+        #expect(first.headers["x-amz-security-token"] == "session")
+        #expect(
+            first.headers["content-md5"] == Base64.encode(try HTTPBody.bytes(body).hash(into: .md5()), padded: true))
+        #expect(first.headers["transfer-encoding"] == nil && first.headers["expect"] == nil)
+        #expect(
+            first.headers["authorization"]?.contains("content-md5;host;if-none-match;x-amz-checksum-sha256") == true)
+        // Once the server has shown that it checks the better one, the worse one is not computed any more.
+        #expect(server.requests.last?.headers["content-md5"] == nil)
+        #expect(server.requests.map(\.connection) == [1, 1], "the connection is used again")
+        for request in server.requests { #expect(!"\(request)".contains(Self.secret)) }
+    }
+
+    @Test func `V13: a yes with another checksum is no, without one it is unconfirmed, 412 is present`() async throws {
+        let server = try FaultyServer { request, number in
+            switch number {
+            case 0: .answer(200, [("x-amz-checksum-sha256", Self.checksum([1]))])
+            case 1: .answer(200)
+            case 2: .error(412, "PreconditionFailed")
+            default: .error(507, "InsufficientStorage")
+            }
+        }
+        defer { server.stop() }
+        let client = try client(server)
+        await fails(.remoteFault) { _ = try await client.put("k", .bytes([0])) }
+        #expect(try await client.put("k", .bytes([0])) == .stored(isConfirmed: false))
+        #expect(try await client.put("k", .bytes([0])) == .present)
+        await fails(.refused) { _ = try await client.put("k", .bytes([0])) }
+        #expect(server.requests.count == 4)
+    }
+
+    @Test func `V38: resets, halves, 500, 503 and errors within a 200 are tried again with the same bytes`()
+        async throws
+    {
+        let body = [UInt8](repeating: 7, count: 300_000)
+        let server = try FaultyServer { request, number in
+            switch number {
+            case 0: .hangUp
+            case 1: .error(500, "InternalError")
+            case 2: .error(200, "SlowDown")
+            case 3: .answer(200)
+            default: .half(206, promised: 10, [1, 2, 3])
+            }
+        }
+        defer { server.stop() }
+        let client = try client(server)
+        #expect(try await client.put("k", .bytes(body)) == .stored(isConfirmed: false))
+        #expect(server.requests.count == 4 && server.requests.allSatisfy { $0.body == body })
+        await fails(.unreachable) { _ = try await client.get("k", 0..<10) }
+        #expect(server.requests.count == 8)
+    }
+
+    @Test func `V37: a server that stays down ends with an error, and so does one that is not there`() async throws {
+        let server = try FaultyServer { _, _ in .error(503, "ServiceUnavailable") }
+        let client = try client(server)
+        await fails(.unreachable) { _ = try await client.put("k", .bytes([0])) }
+        #expect(server.requests.count == 4)
+        server.stop()
+        let gone = try self.client(server)
+        await fails(.unreachable) { _ = try await gone.head("k") }
+    }
+
+    @Test func `V38: a silent server is given up after the stall limit`() async throws {
+        let server = try FaultyServer { _, _ in .silence }
+        defer { server.stop() }
+        var settings = HTTPClient.Settings()
+        settings.stallSeconds = 1
+        let http = try HTTPClient(settings)
+        await #expect(throws: HTTPFailure.self) { try await http.send(HTTPRequest(url: server.url)) }
+    }
+
+    @Test func `a wrong clock is put right from Date, for all that follows`() async throws {
+        let server = try FaultyServer { request, number in
+            let isRight = request.headers["x-amz-date"]?.hasPrefix("20130524T0000") == true
+            let date = ("Date", "Fri, 24 May 2013 00:00:00 GMT")
+            if isRight { return .answer(200, [date, ("Content-Length", "5")], Array("12345".utf8)) }
+            return request.method == "HEAD" ? .answer(403, [date]) : .error(403, "RequestTimeTooSkewed", [date])
+        }
+        defer { server.stop() }
+        let client = try client(server)
+        #expect(try await client.head("k") == 5)
+        #expect(try await client.head("k") == 5)
+        #expect(server.requests.count == 3)
+        let other = try self.client(server)
+        #expect(try await other.put("k", .bytes([0])) == .stored(isConfirmed: false))
+    }
+
+    @Test func `parts come exactly, into memory and into a file`() async throws {
+        let object = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        let server = try FaultyServer { request, number in
+            let range = request.headers["range"]?.dropFirst(6).split(separator: "-").compactMap { Int($0) } ?? []
+            switch number {
+            case 0, 1:
+                return .answer(
+                    206, [("Content-Range", "bytes \(range[0])-\(range[1])/\(object.count)")],
+                    Array(object[range[0]...range[1]]))
+            case 2: return .answer(200, [], Array(object[0..<10]))
+            case 3: return .answer(206, [("Content-Range", "bytes 0-9/200000")], Array(object[0..<9]))
+            case 4: return .answer(206, [("Content-Range", "bytes 1-10/200000")], Array(object[1...10]))
+            case 5: return .answer(206, [("Content-Range", "bytes 0-9/200000")], object)
+            case 6: return .error(404, "NoSuchKey")
+            default: return .error(416, "InvalidRange")
+            }
+        }
+        defer { server.stop() }
+        let client = try client(server)
+        #expect(try await client.get("k", 5..<199_999) == Array(object[5..<199_999]))
+        let path = "/tmp/sudocam-s3-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        let file = try PosixFileSystem().open(path, .create)
+        unlink(path)
+        let progress = Mutex<Int64>(0)
+        try await client.get("k", 100..<150_000, into: file, at: 7) { _, received in
+            progress.withLock { $0 = max($0, received) }
+        }
+        var copy = [UInt8](repeating: 0, count: 150_007)
+        #expect(try file.read(at: 0, into: &copy) == 149_907)
+        #expect(Array(copy[7..<149_907]) == Array(object[100..<150_000]))
+        #expect(progress.withLock { $0 } == 149_900)
+        for _ in 2...5 { await fails(.remoteFault) { _ = try await client.get("k", 0..<10) } }
+        await fails(.notFound) { _ = try await client.get("k", 0..<10) }
+        await fails(.refused) { _ = try await client.get("k", 0..<10) }
+        #expect(server.requests.count == 8)
+    }
+
+    @Test func `a body from a file is sent as it stands there`() async throws {
+        let path = "/tmp/sudocam-s3-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        let file = try PosixFileSystem().open(path, .create)
+        unlink(path)
+        let bytes = (0..<1_000_003).map { UInt8(truncatingIfNeeded: $0 &* 17 >> 3) }
+        try file.write(bytes, 0..<bytes.count, at: 0)
+        let server = try FaultyServer { _, number in number == 0 ? .hangUp : .answer(200) }
+        defer { server.stop() }
+        let client = try client(server)
+        #expect(try await client.put("k", .file(file, count: bytes.count)) == .stored(isConfirmed: false))
+        #expect(server.requests.count == 2 && server.requests.allSatisfy { $0.body == bytes })
+        await fails(.damaged) { _ = try await client.put("k", .file(file, count: bytes.count + 1)) }
+    }
+
+    @Test(arguments: [1, 7, 1000]) func `V35: a listing over pages gives every key once`(_ pageSize: Int) async throws {
+        let keys = (0..<50).map { "home/o/" + String(100 + $0) }
+        let server = try FaultyServer { request, _ in
+            let query = request.target.split(separator: "?").last?.split(separator: "&").map(String.init) ?? []
+            let from = query.first { $0.hasPrefix("continuation-token=") }.flatMap { Int($0.dropFirst(19)) } ?? 0
+            let size = query.first { $0.hasPrefix("max-keys=") }.flatMap { Int($0.dropFirst(9)) } ?? 0
+            let page = keys.dropFirst(from).prefix(size)
+            let isLast = from + page.count == keys.count
+            return .xml(
+                200,
+                "<ListBucketResult><IsTruncated>\(!isLast)</IsTruncated>"
+                    + (isLast ? "" : "<NextContinuationToken>\(from + page.count)</NextContinuationToken>")
+                    + page.map { "<Contents><Key>\($0)</Key><Size>3</Size></Contents>" }.joined()
+                    + "</ListBucketResult>")
+        }
+        defer { server.stop() }
+        var found: [String] = []
+        try await client(server).list("o/", pageSize: pageSize) { found += $0.map(\.key) }
+        #expect(found == keys.map { String($0.dropFirst(5)) })
+        let target = server.requests[0].target
+        #expect(target == "/vault?list-type=2&max-keys=\(pageSize)&prefix=home%2Fo%2F")
+    }
+
+    @Test func `a listing that is an error, a web page or a circle is an error`() async throws {
+        let server = try FaultyServer { _, number in
+            switch number {
+            case 0: .xml(200, "<html></html>")
+            case 1: .error(200, "AccessDenied")
+            default:
+                .xml(
+                    200,
+                    "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>"
+                        + "</ListBucketResult>")
+            }
+        }
+        defer { server.stop() }
+        let client = try client(server)
+        await fails(.remoteFault) { try await client.list { _ in } }
+        await fails(.refused) { try await client.list { _ in } }
+        await fails(.remoteFault) { try await client.list { _ in } }
+        #expect(server.requests.count == 4)
+    }
+
+    @Test func `what is gone is nil for HEAD and fine for DELETE`() async throws {
+        let server = try FaultyServer { request, _ in
+            request.method == "HEAD"
+                ? .answer(404) : request.target.hasSuffix("a") ? .answer(204) : .error(404, "NoSuchKey")
+        }
+        defer { server.stop() }
+        let client = try client(server)
+        #expect(try await client.head("k") == nil)
+        try await client.delete("a")
+        try await client.delete("b")
+        #expect(server.requests.map(\.method) == ["HEAD", "DELETE", "DELETE"])
+    }
+
+    @Test func `a cancelled task ends its transfer at once, and the others go on`() async throws {
+        let server = try FaultyServer { request, _ in request.target.hasSuffix("slow") ? .silence : .answer(200) }
+        defer { server.stop() }
+        let client = try client(server)
+        let slow = Task { try await client.put("slow", .bytes([0])) }
+        while server.requests.isEmpty { try await Task.sleep(for: .milliseconds(5)) }
+        #expect(try await client.put("k", .bytes([0])) == .stored(isConfirmed: false))
+        let start = ContinuousClock.now
+        slow.cancel()
+        await fails(.closed) { _ = try await slow.value }
+        #expect(ContinuousClock.now - start < .seconds(5))
+        let early = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            return try await client.put("slow", .bytes([0]))
+        }
+        await fails(.closed) { _ = try await early.value }
+    }
+
+    @Test func `forty transfers at once share four connections`() async throws {
+        let server = try FaultyServer { request, _ in .answer(200, [], request.body) }
+        defer { server.stop() }
+        let http = try HTTPClient()
+        try await withThrowingTaskGroup(of: HTTPAnswer.self) { group in
+            for index in 0..<40 {
+                group.addTask {
+                    try await http.send(HTTPRequest(method: "PUT", url: server.url, body: .bytes([UInt8(index)])))
+                }
+            }
+            var bodies: Set<[UInt8]> = []
+            for try await answer in group { bodies.insert(answer.body) }
+            #expect(bodies.count == 40)
+        }
+        #expect(Set(server.requests.map(\.connection)).count <= 4)
+    }
+}
