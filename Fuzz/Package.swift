@@ -6,7 +6,7 @@ import PackageDescription
 let targets: [(name: String, product: String)] = [
     ("STUN", "WebRTC"), ("SDP", "WebRTC"), ("RTCP", "WebRTC"), ("RTP", "WebRTC"), ("DCEP", "WebRTC"),
     ("DTLS", "WebRTC"), ("SCTP", "WebRTC"), ("Peer", "WebRTC"), ("Control", "Playback"), ("ParameterSets", "Media"),
-    ("Clip", "Media"), ("Age", "Vault"), ("Ledger", "Vault"), ("Listing", "Vault"),
+    ("Clip", "Media"), ("Age", "Vault"), ("Ledger", "Vault"), ("Listing", "Vault"), ("Versions", "Vault"),
     ("Configuration", "Server"),
 ]
 

@@ -5,6 +5,7 @@ import './days.js';
 import './picture.js';
 import {BandModel, clockText, fullText, gapWords, shortText, spanText, startOfDay, SECOND} from './band-model.js';
 import {commandFor} from './keys.js';
+import {remoteText, remotesNote} from './remotes.js';
 import {Session, canPlayH264} from './session.js';
 import {TimelineLoader} from './timeline.js';
 import {Witness} from './witness.js';
@@ -32,6 +33,7 @@ template.innerHTML = `
   <button id="live" title="Live (End)"><i></i>Live</button>
 </header>
 <p id="trouble" role="status" hidden></p>
+<p id="remotes" role="status" hidden></p>
 <p id="doubt" role="alert" hidden><span></span> <button>Accept what it shows now</button></p>
 <main>
   <sudo-picture></sudo-picture>
@@ -125,8 +127,9 @@ class SudoApp extends HTMLElement {
         if (this.camera) select.value = this.camera;
         this.#trouble([...state.alarms, ...state.cameras.filter(camera => camera.state === 'offline' || camera.state === 'failing')
             .map(camera => `${names[state.cameras.indexOf(camera)]} is ${camera.state} since ${shortText(camera.since)}${camera.reason ? `: ${gapWords[camera.reason] ?? camera.reason}` : ''}`)]);
+        this.#showRemotes(state.remotes ?? []);
         this.$('login').hidden = state.loggedIn;
-        this.$('lock').hidden = this.$('live').hidden = !state.loggedIn;
+        this.$('lock').hidden = !state.loggedIn;
         this.toggleAttribute('locked', !state.loggedIn);
         if (!state.loggedIn) {
             this.#shut();
@@ -165,10 +168,19 @@ class SudoApp extends HTMLElement {
         this.$('trouble').hidden = !lines.length;
     }
 
+    #showRemotes(remotes) {
+        const lines = remotes.map(remote => remoteText(remote, this.state.now)).filter(line => line);
+        this.$('remotes').textContent = lines.join(' · ');
+        this.$('remotes').hidden = !lines.length;
+        const note = remotesNote(remotes);
+        if (note) this.help.note('remotes', note);
+    }
+
     get #present() { return this.state?.cameras.find(camera => camera.id === this.camera) ?? null; }
 
     #showStatus() {
         const camera = this.#present;
+        this.$('live').hidden = !this.state?.loggedIn || camera?.state === 'archived';
         this.$('status').dataset.state = camera?.state ?? '';
         this.$('status').textContent = camera ? camera.state : this.state ? 'no camera yet' : '';
     }
@@ -277,6 +289,8 @@ class SudoApp extends HTMLElement {
     }
 
     #frame(shown) {
+        // One that was under way when another camera was asked for must not appear under that one's name.
+        if (shown.camera !== this.camera) return;
         this.#shownCamera = shown.camera;
         this.picture.release();
         this.band.busy = false;
@@ -419,6 +433,8 @@ class SudoApp extends HTMLElement {
     live(camera = this.camera) {
         if (camera) this.#use(camera);
         if (!this.session?.control) return Promise.resolve({error: {code: 'no-session', message: 'There is no session.'}});
+        // Of a camera that nobody records here, the end of its footage is the nearest there is.
+        if (this.#present?.state === 'archived' && this.#present.last) return this.seek(this.#present.id, this.#present.last - SECOND);
         return this.#ask(control => control.live(camera ?? undefined), false);
     }
 

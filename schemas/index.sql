@@ -53,7 +53,9 @@ CREATE TABLE clip (
     -- 1: its times cannot be; kept, not listed, reported by verify.
     implausible INTEGER NOT NULL,
     -- 1: recorded while the wall clock was far from where anybody vouches for it; retention by age leaves it alone.
-    doubtful INTEGER NOT NULL
+    doubtful INTEGER NOT NULL,
+    -- 1: its copy on this disk was given up because a remote has it; deleting it would free nothing here.
+    evicted INTEGER NOT NULL DEFAULT 0
 );
 -- Eight bytes tell objects apart well enough to look at one row: `substr(object, 1, 8) = … AND object = …`.
 CREATE INDEX clip_by_object ON clip (substr(object, 1, 8));

@@ -37,6 +37,9 @@ static const unsigned char timeline_js[] = {
 static const unsigned char picture_js[] = {
 #embed "../../Web/picture.js"
 };
+static const unsigned char remotes_js[] = {
+#embed "../../Web/remotes.js"
+};
 static const unsigned char session_js[] = {
 #embed "../../Web/session.js"
 };
@@ -62,6 +65,7 @@ static const struct sudocam_asset assets[] = {
     SCRIPT("/keys.js", keys_js),
     SCRIPT("/timeline.js", timeline_js),
     SCRIPT("/picture.js", picture_js),
+    SCRIPT("/remotes.js", remotes_js),
     SCRIPT("/session.js", session_js),
     SCRIPT("/witness.js", witness_js),
     {"sql/index.sql", "application/sql", index_sql, sizeof index_sql},

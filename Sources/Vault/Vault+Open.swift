@@ -33,10 +33,11 @@ extension Vault {
             let file = try vaultFile(layout, files, upgrades)
             return switch mode {
             case .read: try openReading(layout, files, time, upgrades)
+            case .mirror: try openMirror(layout, file, files, time)
             case .write(let version): try openWriting(layout, file, files, time, version, upgrades)
             }
         }
-        guard let pin, acceptsOlderCopy, mode != .read else { return vault }
+        guard let pin, acceptsOlderCopy, case .write = mode else { return vault }
         do throws(VaultError) {
             try await vault.retentionLane.run { () throws(VaultError) in try vault.enterOlderCopy(pin) }
         } catch {
@@ -86,6 +87,25 @@ extension Vault {
             layout: layout, files: files, time: time, mode: .read,
             sealing: try changes.sealing(upgrades), index: index, ledger: ledger, writing: nil,
             hub: EventHub(), alarms: [])
+    }
+
+    /// The folder is ours, the ledger is another's: an index of our own follows it.
+    private static func openMirror(
+        _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ time: any TimeSource
+    ) throws(VaultError) -> Vault {
+        guard try !files.isNetwork(layout.root) else { throw networkFileSystem(layout) }
+        guard let lock = try patientLock(layout, files) else { throw inUse(layout) }
+        let ledger = LedgerReader(files: files, path: layout.ledger)
+        let checkpoint = try Checkpoint(
+            verifying: files.contents(ledger.checkpointPath, limit: 1 << 16), vault: file.id, key: file.ledger)
+        // What was fetched last and never found to be signed.
+        try RemoteMirror.trim(ledger, to: checkpoint.count)
+        var alarms: [String] = []
+        let (index, _) = try openIndex(layout, files, ledger, checkpoint.count, &alarms)
+        let changes = KeyChanges(layout: layout, files: files, index: index)
+        return Vault(
+            layout: layout, files: files, time: time, mode: .mirror, sealing: try changes.sealing(), index: index,
+            ledger: ledger, writing: nil, hub: EventHub(), alarms: alarms, mirrorLock: lock)
     }
 
     private static func openWriting(

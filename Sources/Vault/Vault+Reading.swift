@@ -65,12 +65,31 @@ extension Vault {
         }
     }
 
+    /// An object's bytes: here, or in a remote that is known to have them. Errors: `.notFound`, and the file's.
+    func openFile(_ clip: ClipRecord) throws(VaultError) -> any OpenFile {
+        do throws(VaultError) {
+            return try files.open(layout.object(clip.object), .read)
+        } catch {
+            guard error.code == .notFound, let remote = try remote(having: clip.object) else { throw error }
+            return RemoteFile(clip, in: remote)
+        }
+    }
+
     func openBlocking(_ clip: ClipRecord, leavesOutLast: Bool = false) throws(VaultError) -> ObjectReader {
         let identity = try epochIdentity(clip.identity.epoch)
-        let file = try files.open(layout.object(clip.object), .read)
-        let reader = try ObjectReader(
-            file, isSalvaged: clip.isSalvaged, leavesOutLast: leavesOutLast, lane: .serial("vault.object")
-        ) { (header) throws(VaultError) in try AgeWrapping.unwrap(header, identities: [identity]) }
+        let file = try openFile(clip)
+        func open() throws(VaultError) -> ObjectReader {
+            try ObjectReader(
+                file, isSalvaged: clip.isSalvaged, leavesOutLast: leavesOutLast, lane: .serial("vault.object")
+            ) { (header) throws(VaultError) in try AgeWrapping.unwrap(header, identities: [identity]) }
+        }
+        let reader: ObjectReader
+        do throws(VaultError) { reader = try open() } catch {
+            // The nonce that a store keeps beside the object is proven by nothing but the chunks.
+            guard error.code == .payloadFailure, let far = file as? RemoteFile, !far.isHeadOwn else { throw error }
+            _ = try far.ownHead()
+            reader = try open()
+        }
         guard reader.identity == clip.identity else {
             throw VaultError(.damaged, "The header of object \(clip.object) names another clip than the ledger.")
         }

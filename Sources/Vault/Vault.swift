@@ -6,6 +6,8 @@ public enum VaultMode: Sendable, Hashable {
     case write(softwareVersion: String)
     /// Writes nothing, works beside a writer and on a read-only medium.
     case read
+    /// Follows a remote's ledger and signs nothing: a reading node, or a restored vault without its signing key.
+    case mirror
 }
 
 public enum VaultEvent: Sendable, Hashable {
@@ -55,6 +57,8 @@ public final class Vault: Sendable {
     let retentionLane = Lane.serial("vault.retention")
     let scrubLane = Lane.serial("vault.scrub")
     let recording = Mutex(Recording())
+    /// In use since `openRemotes`.
+    let openedRemotes = Mutex<[Remote]>([])
     let retention = Mutex(RetentionState())
     private let pressure = Mutex(DiskPressure.none)
     /// `vault.json` as it stands, and so who new epochs are sealed to.
@@ -62,6 +66,8 @@ public final class Vault: Sendable {
     var file: VaultFile { sealing.withLock { $0.file } }
     /// Nil when only reading, or closed.
     let writing: Mutex<Writing?>
+    /// A mirror's: one process follows.
+    private let mirrorLock: Mutex<(any OpenFile)?>
 
     /// What the writing process owns.
     struct Writing: Sendable {
@@ -99,7 +105,7 @@ public final class Vault: Sendable {
 
     init(
         layout: Layout, files: any FileSystem, time: any TimeSource, mode: VaultMode, sealing: Sealing, index: Index,
-        ledger: LedgerReader, writing: Writing?, hub: EventHub, alarms: [String]
+        ledger: LedgerReader, writing: Writing?, hub: EventHub, alarms: [String], mirrorLock: (any OpenFile)? = nil
     ) {
         id = sealing.file.id
         self.mode = mode
@@ -111,6 +117,7 @@ public final class Vault: Sendable {
         self.ledger = ledger
         self.writing = Mutex(writing)
         self.hub = hub
+        self.mirrorLock = Mutex(mirrorLock)
         openingAlarms = alarms
     }
 
@@ -125,7 +132,13 @@ public final class Vault: Sendable {
             }
             for part in parts { _ = try? part.sync() }
             writing.withLock { $0 = nil }
+            mirrorLock.withLock { $0 = nil }
             index.close()
+            let remotes = openedRemotes.withLock { remotes in
+                defer { remotes = [] }
+                return remotes
+            }
+            for remote in remotes { remote.close() }
         }
         hub.finish()
     }
@@ -135,9 +148,14 @@ public final class Vault: Sendable {
 
     func committer() throws(VaultError) -> Committer {
         if let writing = writing.withLock({ $0 }) { return writing.committer }
-        throw mode == .read
-            ? VaultError(.readOnly, "The vault was opened for reading.")
-            : VaultError(.closed, "The vault is closed.")
+        switch mode {
+        case .read: throw VaultError(.readOnly, "The vault was opened for reading.")
+        case .mirror:
+            throw VaultError(
+                .readOnly, "This vault follows a remote and cannot be written to.",
+                hint: "Do it on the recorder. If that is gone, `sudocam remote restore` makes a new one.")
+        case .write: throw VaultError(.closed, "The vault is closed.")
+        }
     }
 
     /// Cleared by the retention pass that finds space again.

@@ -16,12 +16,23 @@ struct StatusCommand: AsyncParsableCommand {
                 return
                     (["SudoCam \(status.version), \(status.locked ? "locked" : "unlocked")"] + cameras
                     + (status.verifiedSince.map { ["  everything kept was read and compared since \($0)"] } ?? [])
-                    + status.alarms.map { "  ALARM: \($0)" }).joined(separator: "\n")
+                    + status.remotes.map(Self.text) + status.alarms.map { "  ALARM: \($0)" }).joined(separator: "\n")
             }
-            if !status.alarms.isEmpty || status.cameras.contains(where: { $0.state != "recording" }) {
+            if !status.alarms.isEmpty || status.cameras.contains(where: { !["recording", "archived"].contains($0.state) })
+                || status.remotes.contains(where: { $0.failure != nil }) {
                 throw ExitCode(5)
             }
         }
+    }
+
+    private static func text(_ remote: ControlClient.Status.Remote) -> String {
+        let stand =
+            if remote.failure != nil { "fails" } else if remote.followed {
+                "followed, \(span(Double(remote.lagSeconds))) behind now"
+            } else if remote.lagObjects == 0 { "level" } else {
+                "behind by \(span(Double(remote.lagSeconds))), \(remote.lagObjects) object(s) wait"
+            }
+        return "  remote \(remote.name): \(stand)"
     }
 }
 

@@ -35,6 +35,14 @@ private func text(_ applied: RetentionCommands.Applied) -> String {
     return lines.joined(separator: "\n")
 }
 
+private func text(_ copy: KeyCopy) -> String {
+    switch copy.outcome {
+    case .destroyed: "Remote \(copy.remote): its copy of the key is destroyed."
+    case .none: "Remote \(copy.remote) never had the key."
+    case .notDestroyed: "Remote \(copy.remote) STILL HAS the key: \(copy.why ?? "nobody knows why")"
+    }
+}
+
 extension RetentionCommand {
     struct Plan: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -269,7 +277,8 @@ extension RetentionCommand {
                     """
                     \(shredded.epochs.count) key(s) destroyed, \(shredded.objects) object(s) removed, \(size(shredded.freedBytes)).
                     \(shredded.triedInVain > 0 ? "Each was tried with every key that is left: none opened." : "The vault is locked, so there was no key to try them with; unlock the recorder before shredding to have that proved.")
-                    Backups and remotes that hold a copy of the key's file still open the day: \(shredded.epochs.map { "epochs/\($0).age" }.joined(separator: ", "))
+                    \(shredded.copies.map(text).joined(separator: "\n"))
+                    Backups that hold a copy of the key's file still open the day: \(shredded.epochs.map { "epochs/\($0).age" }.joined(separator: ", "))
                     """
                 }
             }

@@ -12,6 +12,6 @@ struct SudoCamCommand: AsyncParsableCommand {
             InitCommand.self, ServeCommand.self, DemoCommand.self, StatusCommand.self, UnlockCommand.self,
             LockCommand.self, ClipsCommand.self, ExportCommand.self, VerifyCommand.self,
             RepairCommand.self, RebuildCommand.self, ProveCommand.self, WitnessCommand.self, RetentionCommand.self,
-            KeyCommand.self,
+            KeyCommand.self, RemoteCommand.self,
         ])
 }

@@ -25,6 +25,7 @@ from disks import Disks  # noqa: E402
 from keys import Keys  # noqa: E402
 from proof import Proof  # noqa: E402
 from refusals import Refusals  # noqa: E402
+from remotes import Remotes  # noqa: E402
 from repair import Repair  # noqa: E402
 from threats import Threats  # noqa: E402
 from webdriver import free_port  # noqa: E402
@@ -69,6 +70,7 @@ class Tests(Checks):
             Keys(self).run()
             Proof(self).run()
             Repair(self).run()
+            Remotes(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
             self.check("V28: verify and second writers beside a recorder that commits all the time find and harm nothing", self.beside)
             self.check("locked memory holds neither the owner's identity nor a closed clip", self.memory)
@@ -129,7 +131,6 @@ class Tests(Checks):
                 chunk = min(4.0, 1.5 * 65536 / max(1.0, sum(clip["bytes"] for clip in mine) / max(0.1, seconds)))
                 assert gone < 1 + chunk + 0.5, f"{gone:.1f} s lost, a chunk lasts {chunk:.1f} s"
                 lost = max(lost, gone)
-                assert slowest < 2, f"a restart took {slowest:.2f} s"
             recorder.stop()
             recorder.command("verify", "--config", str(recorder.config), "--passphrase-fd", "0", input=PASSPHRASE + "\n")
             self.descriptors(recorder, self.kills // 2)
@@ -190,7 +191,9 @@ class Tests(Checks):
         recorder = self.recorder("memory", {"hall": "test:?size=640x360&rate=25&gop=50&bitrate=1000000"}, clip_seconds=3)
         try:
             recorder.start()
-            time.sleep(1.2)
+            while not recorder.state()["cameras"][0].get("first"):
+                time.sleep(0.05)
+            time.sleep(0.3)
             # The clip is open now and its frames are in memory: what is searched for later must be findable here.
             opened = [data for data in self.image(recorder.process.pid) if data.strip(b"\0")]
             time.sleep(12)

@@ -2,20 +2,25 @@
 
     s3_server.py swift test --skip-build --filter S3ServerTests
 
-The command finds the servers in SUDOCAM_S3_URL, SUDOCAM_S3_TLS_URL and SUDOCAM_S3_CA. Keys: owner/owner-secret may do everything,
-recorder/recorder-secret only what a recorder needs.
+The command finds the servers in SUDOCAM_S3_URL, SUDOCAM_S3_TLS_URL and SUDOCAM_S3_CA; SUDOCAM_S3_VERSIONS_URL is a bucket that keeps
+versions, SUDOCAM_S3_LOCKED_URL one that locks what it gets for a day, SUDOCAM_S3_KIND the server's name. Keys: owner/owner-secret may
+do everything, writer/writer-secret all but make buckets, recorder/recorder-secret only what a recorder needs, in the first bucket.
+Every PUT is synced to disk.
 """
 
 import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+import s3_requests
 
 RECORDER = {
     "Version": "2012-10-17",
@@ -28,6 +33,7 @@ IDENTITIES = {
     "identities": [
         {"name": "owner", "credentials": [{"accessKey": "owner", "secretKey": "owner-secret"}],
          "actions": ["Admin", "Read", "Write", "List", "Tagging"]},
+        {"name": "writer", "credentials": [{"accessKey": "writer", "secretKey": "writer-secret"}], "actions": ["Read", "Write", "List"]},
         {"name": "recorder", "credentials": [{"accessKey": "recorder", "secretKey": "recorder-secret"}],
          "policyNames": ["recorder"]},
     ],
@@ -70,42 +76,87 @@ def stop(process):
         process.wait()
 
 
-def main(command):
-    weed = pathlib.Path(sys.executable).parent / "weed"
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="sudocam-s3-"))
-    (folder / "data").mkdir()
-    (folder / "s3.json").write_text(json.dumps(IDENTITIES))
-    certificate(folder)
-    master, volume, filer, plain, tls = free_ports(5)
-    servers = []
-    local = ["-ip.bind=127.0.0.1"]
-    with open(folder / "log", "wb") as log:
-        def start(*arguments):
-            servers.append(subprocess.Popen([weed, *arguments], cwd=folder, stdout=log, stderr=log))
+class Server:
+    """SeaweedFS, plain and with TLS, with empty buckets. `filer` is the operator's own way in, which asks nobody."""
+
+    def __init__(self, data=None):
+        self.data = data
+
+    def __enter__(self):
+        self.folder = folder = pathlib.Path(tempfile.mkdtemp(prefix="sudocam-s3-"))
+        self.data = self.data or folder / "data"
+        self.data.mkdir(exist_ok=True)
+        (folder / "s3.json").write_text(json.dumps(IDENTITIES))
+        certificate(folder)
+        self.master, self.volume, self.filer_port, self.plain, self.tls = free_ports(5)
+        self.url = f"http://127.0.0.1:{self.plain}/vault"
+        self.tls_url = f"https://127.0.0.1:{self.tls}/vault"
+        self.ca = folder / "ca.pem"
+        self.filer = f"http://127.0.0.1:{self.filer_port}/buckets/vault"
+        self.processes = []
+        self.log = open(folder / "log", "ab")
         try:
-            start("server", "-ip=127.0.0.1", *local, f"-dir={folder}/data", "-master.telemetry=false", f"-master.port={master}",
-                  f"-volume.port={volume}", "-volume.max=0", "-master.volumeSizeLimitMB=64", "-filer", f"-filer.port={filer}",
-                  f"-filer.localSocket={folder}/filer.sock", "-s3", f"-s3.port={plain}", "-s3.port.iceberg=0", "-s3.port.lance=0",
-                  f"-s3.localSocket={folder}/s3.sock", "-s3.config=s3.json")
-            wait([plain], servers, folder)
-            start("s3", *local, f"-filer=127.0.0.1:{filer}", f"-port={tls}", "-port.iceberg=0", "-port.lance=0", "-config=s3.json",
-                  f"-localSocket={folder}/tls.sock", "-cert.file=tls.pem", "-key.file=tls.key")
-            wait([tls], servers, folder)
-            environment = dict(
-                os.environ, SUDOCAM_S3_URL=f"http://127.0.0.1:{plain}/vault", SUDOCAM_S3_TLS_URL=f"https://127.0.0.1:{tls}/vault",
-                SUDOCAM_S3_CA=str(folder / "ca.pem"))
-            return subprocess.run(command, env=environment).returncode
-        finally:
-            for server in reversed(servers):
-                stop(server)
-            shutil.rmtree(folder, ignore_errors=True)
+            self.start()
+            s3_requests.create_buckets(self.plain, "owner", "owner-secret")
+            sync(self.processes[0].args[0], folder, self.master, self.filer_port)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self):
+        """Also again, after `stop`."""
+        local = ["-ip.bind=127.0.0.1"]
+        # The S3 server's own socket files would be in the way of a second start.
+        for path in self.folder.glob("*.sock"):
+            path.unlink()
+        self.weed("server", "-ip=127.0.0.1", *local, f"-dir={self.data}", "-master.telemetry=false", f"-master.port={self.master}",
+                  f"-volume.port={self.volume}", "-volume.max=0", "-master.volumeSizeLimitMB=64", "-filer", f"-filer.port={self.filer_port}",
+                  f"-filer.localSocket={self.folder}/filer.sock", "-s3", f"-s3.port={self.plain}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+                  f"-s3.localSocket={self.folder}/s3.sock", "-s3.config=s3.json")
+        wait([self.plain], self.processes, self.folder)
+        self.weed("s3", *local, f"-filer=127.0.0.1:{self.filer_port}", f"-port={self.tls}", "-port.iceberg=0", "-port.lance=0", "-config=s3.json",
+                  f"-localSocket={self.folder}/tls.sock", "-cert.file=tls.pem", "-key.file=tls.key")
+        wait([self.tls], self.processes, self.folder)
+
+    def weed(self, *arguments):
+        weed = pathlib.Path(sys.executable).parent / "weed"
+        self.processes.append(subprocess.Popen([weed, *arguments], cwd=self.folder, stdout=self.log, stderr=self.log))
+
+    def stop(self):
+        for process in reversed(self.processes):
+            stop(process)
+        self.processes = []
+
+    def __exit__(self, *_):
+        self.stop()
+        self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def main(command):
+    with Server() as server:
+        environment = dict(
+            os.environ, SUDOCAM_S3_KIND="seaweedfs", SUDOCAM_S3_URL=server.url,
+            SUDOCAM_S3_VERSIONS_URL=f"http://127.0.0.1:{server.plain}/versions",
+            SUDOCAM_S3_LOCKED_URL=f"http://127.0.0.1:{server.plain}/locked", SUDOCAM_S3_TLS_URL=server.tls_url,
+            SUDOCAM_S3_CA=str(server.ca))
+        return subprocess.run(command, env=environment).returncode
+
+
+def sync(weed, folder, master, filer):
+    """Without this a PUT is answered before anything is on disk (seaweedfs#11424)."""
+    done = subprocess.run([weed, "shell", f"-master=127.0.0.1:{master}", f"-filer=127.0.0.1:{filer}"], cwd=folder, text=True, timeout=60,
+                          input="fs.configure -locationPrefix=/buckets/ -fsync=true -apply\nexit\n", capture_output=True)
+    if done.returncode != 0 or not re.search(r'"fsync":\s*true', done.stdout):
+        sys.exit(f"SeaweedFS does not sync:\n{done.stdout}\n{done.stderr}")
 
 
 def wait(ports, servers, folder):
     deadline = time.monotonic() + 60
     while not all(listens(port) for port in ports):
         if time.monotonic() > deadline or any(server.poll() is not None for server in servers):
-            sys.exit("SeaweedFS does not start:\n" + (folder / "log").read_text(errors="replace")[-3000:])
+            raise SystemExit("SeaweedFS does not start:\n" + (folder / "log").read_text(errors="replace")[-3000:])
         time.sleep(0.2)
 
 

@@ -158,6 +158,6 @@ import Testing
 
 extension Index {
     func clips(ofCamera camera: CameraID, _ vault: VaultID) throws(VaultError) -> [ClipRecord] {
-        try IndexCatalog(index: self, vault: vault).clips(camera, doubtful: false, after: nil, limit: 1000)
+        try IndexCatalog(index: self, vault: vault).clips(camera, doubtful: false, here: false, after: nil, limit: 1000)
     }
 }

@@ -80,12 +80,34 @@ import Testing
         func check(_ status: Int, _ value: String?, _ received: Int) -> Bool {
             let answer = HTTPAnswer(
                 status: status, headers: value.map { ["content-range": $0] } ?? [:], received: received)
-            return (try? S3Judgement.checkRange(answer, 10..<20, what: "x")) != nil
+            return (try? S3Judgement.part(answer, .range(10..<20), what: "x").range) == 10..<20
         }
         #expect(check(206, "bytes 10-19/20", 10) && check(206, "bytes 10-19/1000", 10))
         #expect(!check(200, "bytes 10-19/1000", 10) && !check(206, nil, 10) && !check(206, "bytes 10-19/1000", 9))
         #expect(
             !check(206, "bytes 10-19/*", 10) && !check(206, "bytes 10-19/19", 10) && !check(206, "bytes 10-18/99", 10))
         #expect(!check(206, "bytes 0-19/1000", 10) && !check(206, "bytes 10-19", 10))
+        #expect(!check(206, "bytes 10-+19/20", 10) && !check(206, "bytes 10-19/9223372036854775808", 10))
+    }
+
+    @Test func `an end is the end, also where it is the whole`() {
+        func range(_ status: Int, _ headers: [String: String], _ received: Int) -> Range<Int>? {
+            let answer = HTTPAnswer(status: status, headers: headers, received: received)
+            return try? S3Judgement.part(answer, .suffix(10), what: "x").range
+        }
+        #expect(range(206, ["content-range": "bytes 90-99/100"], 10) == 90..<100)
+        #expect(range(206, ["content-range": "bytes 0-4/5"], 5) == 0..<5)
+        #expect(range(200, ["content-length": "5"], 5) == 0..<5)
+        #expect(range(200, ["content-length": "0"], 0) == 0..<0)
+        for (status, headers, received) in [
+            (206, ["content-range": "bytes 80-89/100"], 10), (206, ["content-range": "bytes 91-99/100"], 9),
+            (206, ["content-range": "bytes 90-99/*"], 10), (206, ["content-range": "bytes 89-99/100"], 11),
+            (206, [:], 10), (200, [:], 5), (200, ["content-length": "6"], 5), (200, ["content-length": "11"], 11),
+        ] { #expect(range(status, headers, received) == nil, "\(status) \(headers)") }
+        #expect(RemotePart.Request.suffix(10).header == "bytes=-10")
+        #expect(RemotePart.Request.range(10..<20).header == "bytes=10-19")
+        for empty in [RemotePart.Request.suffix(0), .suffix(-1), .range(5..<5), .range(-1..<5)] {
+            #expect(empty.header == nil)
+        }
     }
 }

@@ -4,132 +4,147 @@ import Testing
 
 @testable import Vault
 
-/// Where Tests/PeerTests/s3_server.py runs a real server.
-private func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+/// What is S3's own about a real server: keys, rights, clocks, TLS, and what the probe finds.
+@Suite(.enabled(if: S3Servers.isThere && !S3Servers.isFaulty), .serialized) struct S3ServerTests {
+    private let folder = S3Servers.folder()
 
-/// The contract with a real server: what each operation has to do, whoever answers.
-@Suite(.enabled(if: variable("SUDOCAM_S3_URL") != nil), .serialized, .timeLimit(.minutes(3)))
-struct S3ServerTests {
-    /// Each test works under a prefix of its own.
-    private let folder = "t" + Hex.encode((0..<8).map { _ in UInt8.random(in: 0...255) })
-
-    private func client(_ who: String = "owner", secret: String? = nil, time: any TimeSource = SystemTime()) throws
-        -> S3Client
-    {
-        try S3Client(
-            S3Address(url: (variable("SUDOCAM_S3_URL") ?? "") + "/" + folder),
-            S3Credentials(accessKey: who, secret: SecretBytes(text: secret ?? who + "-secret")), time: time,
-            policy: RetryPolicy(attempts: 3, firstMilliseconds: 50, longestMilliseconds: 500))
+    private func client(
+        _ bucket: S3Servers.Bucket = .plain, _ who: String = "owner", secret: String? = nil,
+        time: any TimeSource = SystemTime()
+    ) throws -> S3Client {
+        try S3Servers.client(bucket, folder: folder, who: who, secret: secret, time: time)
     }
-    private func bytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 9) } }
-
-    @Test func `V44: what is put comes back, whatever the key is made of`() async throws {
-        let client = try client()
-        for (index, key) in ["plain", "a/b/c", "with space", "a+b=c&d", "ümläut/é", "(1)'!*", "per%20cent", "~-._"]
-            .enumerated()
-        {
-            let body = bytes(1000 + index)
-            #expect(try await client.put(key, .bytes(body)) == .stored(isConfirmed: true), "\(key)")
-            #expect(try await client.head(key) == body.count, "\(key)")
-            #expect(try await client.get(key, 0..<body.count) == body, "\(key)")
-            #expect(try await client.get(key, 500..<501) == [body[500]], "\(key)")
-        }
-        var found: [String] = []
-        try await client.list { found += $0.map(\.key) }
-        #expect(found.count == 8 && found.contains("with space") && found.contains("per%20cent"))
+    private func tlsClient(
+        bucket: String = "vault", region: String? = nil, _ who: String = "owner", secret: String? = nil,
+        authorities: String? = S3Servers.variable("CA")
+    ) throws -> S3Client {
+        let url = try #require(S3Servers.variable("TLS_URL")).replacing("/vault", with: "/" + bucket)
+        return try S3Client(
+            S3Address(url: "\(url)/\(folder)", region: region, authorities: authorities),
+            S3Credentials(accessKey: who, secret: SecretBytes(text: secret ?? who + "-secret")),
+            policy: S3Servers.policy)
+    }
+    struct Skewed: TimeSource {
+        var seconds: Int64
+        func wallNow() -> WallTime { SystemTime().wallNow() + seconds * 1_000_000 }
+        func monotonicNow() -> MonotonicTime { SystemTime().monotonicNow() }
+        func isWallSynchronised() -> Bool { false }
     }
 
-    @Test func `V41: nothing is overwritten, of sixteen at once one wins, and a lie about the body is refused`()
-        async throws
-    {
-        let client = try client()
-        #expect(try await client.put("k", .bytes([1])) == .stored(isConfirmed: true))
-        #expect(try await client.put("k", .bytes([2])) == .present)
-        #expect(try await client.get("k", 0..<1) == [1])
-        let wins = await withTaskGroup(of: Bool.self, returning: Int.self) { group in
-            for index in 0..<16 {
-                group.addTask { (try? await client.put("race", .bytes([UInt8(index)]))) == .stored(isConfirmed: true) }
-            }
-            var wins = 0
-            for await isWinner in group where isWinner { wins += 1 }
-            return wins
-        }
-        #expect(wins == 1)
-        await #expect(throws: VaultError(.unreachable, "")) {
-            try await client.put("lie", .bytes([1]), sha256: Digest.sha256([2]))
-        }
-        #expect(try await client.head("lie") == nil)
-    }
-
-    @Test func `V35: pages of 1, 7 and 1000 give the same set`() async throws {
-        let client = try client()
-        let keys = (0..<23).map { "o/" + String(100 + $0) }
-        for key in keys { _ = try await client.put(key, .bytes([0])) }
-        for pageSize in [1, 7, 1000] {
-            var found: [ListPage.Object] = []
-            try await client.list("o/", pageSize: pageSize) { found += $0 }
-            #expect(found == keys.map { ListPage.Object(key: $0, size: 1) }, "\(pageSize)")
-        }
-    }
-
-    @Test func `an eight-megabyte object goes there and back through files`() async throws {
-        let client = try client()
-        let body = randomBytes(8 << 20)
-        let path = "/tmp/sudocam-s3-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-        let file = try PosixFileSystem().open(path, .create)
-        unlink(path)
-        try file.write(body, 0..<body.count, at: 0)
-        #expect(try await client.put("large", .file(file, count: body.count)) == .stored(isConfirmed: true))
-        try await client.get("large", 0..<body.count, into: file, at: body.count)
-        var copy = [UInt8](repeating: 0, count: 2 * body.count)
-        #expect(try file.read(at: 0, into: &copy) == copy.count)
-        #expect(Array(copy[body.count...]) == body)
-        await #expect(throws: VaultError.self) { try await client.get("large", body.count..<(body.count + 1)) }
-        await #expect(throws: VaultError(.remoteFault, "")) { try await client.get("large", 0..<(body.count + 1)) }
-    }
-
-    @Test func `a recorder may put and list, and neither read nor delete`() async throws {
-        let recorder = try client("recorder")
+    @Test func `a recorder may put and list, and not delete`() async throws {
+        let recorder = try client(.plain, "recorder")
         _ = try await client().put("first", .bytes([0]))
-        #expect(try await recorder.put("k", .bytes([1])) == .stored(isConfirmed: true))
+        guard case .stored = try await recorder.put("k", .bytes([1])) else {
+            Issue.record("a recorder could not store")
+            return
+        }
         var found: [String] = []
         try await recorder.list { found += $0.map(\.key) }
         #expect(found == ["first", "k"])
-        await #expect(throws: VaultError(.refused, "")) { try await recorder.get("k", 0..<1) }
-        await #expect(throws: VaultError(.refused, "")) { try await recorder.delete("k") }
-        await #expect(throws: VaultError(.refused, "")) { try await client("owner", secret: "wrong").head("k") }
-        await #expect(throws: VaultError(.refused, "")) { try await client("nobody").put("k", .bytes([1])) }
-    }
-
-    @Test func `a clock that is an hour off is put right`() async throws {
-        struct Late: TimeSource {
-            func wallNow() -> WallTime { SystemTime().wallNow() + -3_600_000_000 }
-            func monotonicNow() -> MonotonicTime { SystemTime().monotonicNow() }
-            func isWallSynchronised() -> Bool { false }
+        await #expect(throws: VaultError(.refused, "")) { try await recorder.part("first", .range(0..<1)) }
+        for isForAllVersions in [false, true] {
+            guard case .refused = try await recorder.delete("k", isForAllVersions: isForAllVersions) else {
+                Issue.record("a recorder could delete")
+                continue
+            }
         }
-        let client = try client(time: Late())
+        #expect(try await client().head("k") == 1)
+    }
+
+    @Test(arguments: [-3600, 3600] as [Int64])
+    func `a clock that is an hour off is put right, and the probe says by how much`(_ seconds: Int64) async throws {
+        let client = try client(time: Skewed(seconds: seconds))
         #expect(try await client.head("none") == nil)
-        #expect(try await client.put("k", .bytes([1])) == .stored(isConfirmed: true))
+        guard case .stored = try await client.put("k", .bytes([1])) else {
+            Issue.record("not stored")
+            return
+        }
+        let offset = try #require(try await client.probe(now: SystemTime().wallNow()).clockOffset)
+        #expect(abs(offset + seconds) < 60)
     }
 
-    @Test func `what is deleted is gone, and deleting it again is fine`() async throws {
+    // MARK: Probe
+
+    /// What research/vault.md, 8.3, measured of each.
+    @Test func `the probe finds what the server does, and leaves nothing behind`() async throws {
         let client = try client()
-        _ = try await client.put("k", .bytes([1]))
-        try await client.delete("k")
-        try await client.delete("k")
-        #expect(try await client.head("k") == nil)
-        await #expect(throws: VaultError(.notFound, "")) { try await client.get("k", 0..<1) }
+        let now = SystemTime().wallNow()
+        let found = try await client.probe(now: now)
+        let isSeaweed = S3Servers.kind == "seaweedfs"
+        #expect(
+            found.answers == [
+                .conditionalPut: .yes, .checksum: isSeaweed ? .yes : .no, .checksumEcho: isSeaweed ? .yes : .no,
+                .bodyHash: isSeaweed ? .no : .yes, .md5: .yes, .range: .yes, .metadata: .yes, .versioning: .no,
+                .objectLock: .no, .mayRead: .yes, .mayList: .yes, .mayDelete: .yes,
+            ])
+        #expect(found.probed == now && found.checksBodies && found.leftBehind.isEmpty && found.clockOffset == nil)
+        #expect(found.httpVersion == "1.1")
+        var left: [String] = []
+        try await client.list { left += $0.map(\.key) }
+        #expect(left.isEmpty)
+        for line in found.lines { print("  \(line)") }
     }
 
-    @Test func `TLS is trusted with the server's own authority and refused without it`() async throws {
-        let url = variable("SUDOCAM_S3_TLS_URL") ?? ""
-        let credentials = try S3Credentials(accessKey: "owner", secret: SecretBytes(text: "owner-secret"))
-        let trusting = try S3Client(S3Address(url: url, authorities: variable("SUDOCAM_S3_CA")), credentials)
-        #expect(try await trusting.put(folder + "/k", .bytes([1])) == .stored(isConfirmed: true))
-        #expect(try await trusting.get(folder + "/k", 0..<1) == [1])
-        let suspicious = try S3Client(S3Address(url: url), credentials)
-        await #expect(throws: VaultError(.refused, "")) { try await suspicious.head(folder + "/k") }
-        let mistaken = try S3Client(S3Address(url: url, authorities: "/nonexistent.pem"), credentials)
-        await #expect(throws: VaultError(.invalid, "")) { try await mistaken.head(folder + "/k") }
+    @Test func `the probe sees versions and locks, and says what it had to leave`() async throws {
+        let versions = try await client(.versions).probe(now: SystemTime().wallNow())
+        #expect(versions[.versioning] == .yes && versions[.objectLock] == .no && versions.leftBehind.isEmpty)
+        guard case .found(let left) = try await client(.versions).versions(of: folder) else { return }
+        #expect(left.isEmpty)
+        let locked = try await client(.locked).probe(now: SystemTime().wallNow())
+        #expect(locked[.versioning] == .yes && locked[.objectLock] == .yes)
+        #expect(locked.defaultRetention == "GOVERNANCE, 1 day")
+        #expect(!locked.leftBehind.isEmpty && locked.leftBehind.allSatisfy { $0.hasPrefix("probe/") })
+        #expect(locked.lines.contains { $0.contains("may not remove") })
+    }
+
+    @Test func `V5: put-only credentials are enough for the probe, which then leaves a few bytes`() async throws {
+        let found = try await client(.plain, "recorder").probe(now: SystemTime().wallNow())
+        #expect(found[.conditionalPut] == .yes && found[.mayList] == .yes && found[.mayDelete] == .no)
+        // On Ceph a writer owns what he wrote, and may read it in spite of the policy.
+        #expect(found[.mayRead] == (S3Servers.kind == "ceph" ? .yes : .no))
+        #expect(!found.leftBehind.isEmpty)
+        var there: [String] = []
+        try await client().list { there += $0.map(\.key) }
+        #expect(Set(there) == Set(found.leftBehind))
+    }
+
+    // MARK: TLS, and what goes wrong
+
+    static let hasTLS = S3Servers.variable("TLS_URL") != nil
+
+    @Test(.enabled(if: hasTLS)) func `HTTP/2 over TLS is used, and a limit holds there too`() async throws {
+        let client = try tlsClient()
+        let found = try await client.probe(now: SystemTime().wallNow())
+        print("  over TLS it speaks HTTP/\(found.httpVersion ?? "?")")
+        #expect(found.httpVersion == "2")
+        client.setUploadLimit(bytesPerSecond: 1 << 20)
+        let body = randomBytes(300_000)
+        try await withThrowingTaskGroup(of: PutOutcome.self) { group in
+            for index in 0..<4 { group.addTask { try await client.put("\(index)", .bytes(body)) } }
+            for try await outcome in group { #expect(outcome == .stored(isConfirmed: true)) }
+        }
+        for index in 0..<4 { #expect(try await client.part("\(index)", .range(0..<body.count)).bytes == body) }
+    }
+
+    @Test(.enabled(if: hasTLS)) func `what is set up wrongly is one sentence, and what to do`() async throws {
+        func says(_ reason: String, _ hint: String, _ make: () throws -> S3Client) async throws {
+            do {
+                let found = try await make().probe(now: SystemTime().wallNow())
+                Issue.record("no error, but \(found)")
+            } catch let error as VaultError {
+                print("  \(error.reason) — \(error.hint ?? "")")
+                #expect(error.code == .refused || error.code == .invalid)
+                #expect(error.reason.contains(reason) && error.hint?.contains(hint) == true, "\(error)")
+                #expect(!"\(error)".contains("-secret"))
+            }
+        }
+        try await says("signature", "secret key") { try tlsClient("owner", secret: "wrong-secret") }
+        try await says("access key", "Check the access key") { try tlsClient("nobody") }
+        // Its owner's first upload creates a bucket in SeaweedFS.
+        try await says("no such bucket", "Create the bucket") { try tlsClient(bucket: "missing", "writer") }
+        try await says("certificate", "authority") { try tlsClient(authorities: nil) }
+        try await says("authority", "PEM") { try tlsClient(authorities: "/nonexistent.pem") }
+        // SeaweedFS serves every region; what others answer stands in S3ClientTests.
+        #expect(try await tlsClient(region: "eu-nowhere-1").probe(now: SystemTime().wallNow())[.mayRead] == .yes)
     }
 }

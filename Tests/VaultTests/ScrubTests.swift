@@ -48,7 +48,7 @@ import Testing
                 let next = expected.popFirst()
                 #expect(position == next?.0)
                 switch event {
-                case .withdrawal: Issue.record("nothing was withdrawn")
+                case .withdrawal, .eviction, .fetched: Issue.record("nothing of the kind was entered")
                 case .clip(let clip): #expect(clip == next?.2)
                 case .deletion(let deletion, let at):
                     #expect(deletion.object == next?.1 && next?.2 == nil)

@@ -131,4 +131,21 @@ import Testing
             "Fri, 24 May +013 00:00:00 GMT", "Fri, 24 May 2013 0:0:0 GMT", "Fri, 24 May 2013 00:00 GMT",
         ] { #expect(HTTPDate.parse(text) == nil, "\(text)") }
     }
+
+    @Test func `the end of a lock is read, however finely it is given`() {
+        for (text, microseconds) in [
+            ("2013-05-24T00:00:00Z", 0), ("2013-05-24T00:00:00.5Z", 500_000), ("2013-05-24T00:00:00.000Z", 0),
+            ("2013-05-24T00:00:00.123456789Z", 123_456), ("2013-05-24T00:00:01+00:00", 1_000_000),
+        ] {
+            #expect(
+                HTTPDate.parse(timestamp: text) == WallTime(microseconds: 1_369_353_600_000_000 + Int64(microseconds)),
+                "\(text)")
+        }
+        for text in [
+            "", "2013-05-24", "2013-05-24T00:00:00", "2013-05-24T00:00:00+02:00", "2013-13-24T00:00:00Z",
+            "2013-05-32T00:00:00Z", "2013-05-24T24:00:00Z", "2013-05-24T00:60:00Z", "2013-05-24T00:00:61Z",
+            "2013-05-24T00:00:00.xZ", "2013-05-24T00:00:00,5Z", "1969-05-24T00:00:00Z", "2013-05-24 00:00:00Z",
+            "-013-05-24T00:00:00Z", "2013-05-24T00:00:00ZZ", "٢٠١٣-05-24T00:00:00Z",
+        ] { #expect(HTTPDate.parse(timestamp: text) == nil, "\(text)") }
+    }
 }

@@ -30,6 +30,9 @@ static inline CURLcode sudocam_curl_progress(CURL *easy, curl_xferinfo_callback 
 static inline CURLcode sudocam_curl_status(CURL *easy, long *value) {
     return curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, value);
 }
+static inline CURLcode sudocam_curl_version(CURL *easy, long *value) {
+    return curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, value);
+}
 static inline CURLMcode sudocam_curl_multi_long(CURLM *multi, CURLMoption option, long value) {
     return curl_multi_setopt(multi, option, value);
 }

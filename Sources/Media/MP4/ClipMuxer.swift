@@ -24,6 +24,10 @@ public struct ClipMuxer: Sendable {
     static let identityBox: [UInt8] = [
         0x5C, 0xE9, 0x1D, 0x0A, 0x7F, 0x43, 0x4E, 0x0B, 0x9A, 0x61, 0x3B, 0x1C, 0x55, 0xD2, 0x84, 0xF7,
     ]
+    /// The same kind of box for the copy of the clip's beginning in `mfra`.
+    static let headBox: [UInt8] = [
+        0xA2, 0x0B, 0x64, 0x9C, 0x31, 0xD7, 0x4C, 0x52, 0x8E, 0x1F, 0x77, 0x02, 0xC8, 0x4D, 0x90, 0x3B,
+    ]
     static let fragmentTicks: Int64 = 90_000
     /// Sync sample, and not: ISO/IEC 14496-12 section 8.8.3.1.
     static let keyFlags: UInt32 = 0x0200_0000
@@ -40,6 +44,7 @@ public struct ClipMuxer: Sendable {
     private var endTicks: Int64 = 0
     /// (tfdt, offset of moof) of fragments that begin with a key frame.
     private var keyFragments: [(ticks: UInt64, offset: UInt64)] = []
+    private var head: [UInt8] = []
 
     public init(parameters: CodecParameters, identity: ClipIdentity, cameraName: String) {
         self.parameters = parameters
@@ -96,6 +101,7 @@ public struct ClipMuxer: Sendable {
             }
         }
         offset += UInt64(out.count)
+        head = out.bytes
         return out.bytes
     }
 
@@ -170,7 +176,8 @@ public struct ClipMuxer: Sendable {
     /// Tells the muxer of bytes that were put between fragments (a `free` box).
     public mutating func padded(_ byteCount: Int) { offset += UInt64(max(0, byteCount)) }
 
-    /// `mfra`; call last, after `flush`.
+    /// `mfra`; call last, after `flush`. It repeats `ftyp` and `moov`, so that a seek into a clip that lies far away reads its end
+    /// and one fragment, and nothing else. Players skip a box they do not know.
     public func finish() -> [UInt8] {
         var out = ByteWriter(reserving: 64 + 19 * keyFragments.count)
         BoxWriter.box("mfra", in: &out) { out in
@@ -183,6 +190,10 @@ public struct ClipMuxer: Sendable {
                     out.u64(entry.offset)
                     out.append([1, 1, 1])
                 }
+            }
+            BoxWriter.box("uuid", in: &out) { out in
+                out.append(Self.headBox)
+                out.append(head)
             }
             BoxWriter.fullBox("mfro", in: &out) { out in
                 out.u32(UInt32(truncatingIfNeeded: out.count + 4))

@@ -58,12 +58,16 @@ public struct ClipReader: Sendable {
 
     public init(_ source: any ByteSource) async throws(MediaError) {
         self.source = source
-        let head = try await Self.head(source)
+        // A closed clip's end tells all that its beginning does: one place to read, and from far away one request less.
+        let trailer = try await Self.trailer(source)
+        var head = try trailer.flatMap { (trailer) throws(MediaError) in try Self.headCopy(trailer) }
+        if head == nil { head = try await Self.head(source) }
+        guard let head else { throw Self.malformed("no moov at its beginning") }
         parameters = head.parameters
         identity = head.inside?.identity
         cameraName = head.inside?.name
         scanned = head.end
-        if let index = try await Self.index(source, from: head.end) {
+        if let trailer, let index = try Self.index(trailer, from: head.end) {
             groups = index
             isIndexed = true
         } else {
@@ -236,9 +240,9 @@ extension ClipReader {
         return boxes
     }
 
-    private static func head(
-        _ source: any ByteSource
-    ) async throws(MediaError) -> (parameters: CodecParameters, inside: ClipMuxer.Inside?, end: Int) {
+    private typealias Head = (parameters: CodecParameters, inside: ClipMuxer.Inside?, end: Int)
+
+    private static func head(_ source: any ByteSource) async throws(MediaError) -> Head {
         // One chunk holds it; read the rest only when it does not.
         var bytes = try await read(source, 0..<min(source.count, 16 << 10))
         if let head = try parseHead(bytes) { return head }
@@ -248,9 +252,7 @@ extension ClipReader {
     }
 
     /// Nil when `moov` is not all there.
-    private static func parseHead(
-        _ bytes: [UInt8]
-    ) throws(MediaError) -> (parameters: CodecParameters, inside: ClipMuxer.Inside?, end: Int)? {
+    private static func parseHead(_ bytes: [UInt8]) throws(MediaError) -> Head? {
         var position = 0
         while let box = try box(bytes[position...], at: position) {
             guard box.range.upperBound <= bytes.count else { return nil }
@@ -290,17 +292,47 @@ extension ClipReader {
         return try CodecParameters(codec: codec, extradata: Array(bytes[record.content]))
     }
 
-    /// Groups from `mfra`; nil when the clip does not end with one.
-    private static func index(_ source: any ByteSource, from start: Int) async throws(MediaError) -> [Group]? {
+    /// `mfra` and where it begins; nil when the clip does not end with one.
+    private static func trailer(
+        _ source: any ByteSource
+    ) async throws(MediaError) -> (bytes: [UInt8], begin: Int)? {
         let count = source.count
-        guard count - start >= 16 else { return nil }
-        let tail = try await read(source, count - 16..<count)
+        guard count >= 32 else { return nil }
+        // Mostly all of it; nothing is lost where it is not.
+        let guess = try await read(source, max(0, count - 4096)..<count)
+        let tail = Array(guess.suffix(16))
         guard tail[4..<8].elementsEqual("mfro".utf8) else { return nil }
         let size = tail[12..<16].reduce(0) { $0 << 8 | Int($1) }
-        guard size >= 16, size <= count - start, size < 16 << 20 else { return nil }
+        guard size >= 16, size <= count, size < 16 << 20 else { return nil }
         let begin = count - size
-        let bytes = try await read(source, begin..<count)
-        guard let outer = try box(bytes[...], at: 0), outer.type == "mfra", outer.range.upperBound == size,
+        let bytes = size <= guess.count ? Array(guess.suffix(size)) : try await read(source, begin..<count)
+        guard let outer = try box(bytes[...], at: 0), outer.type == "mfra", outer.range.upperBound == size else {
+            return nil
+        }
+        return (bytes, begin)
+    }
+
+    /// The clip's first bytes as `mfra` repeats them; nil in clips of before.
+    private static func headCopy(_ trailer: (bytes: [UInt8], begin: Int)) throws(MediaError) -> Head? {
+        let bytes = trailer.bytes
+        guard let outer = try box(bytes[...], at: 0) else { return nil }
+        for child in try boxes(bytes, in: outer.content) where child.type == "uuid" && child.content.count > 16 {
+            let content = bytes[child.content]
+            guard content.prefix(16).elementsEqual(ClipMuxer.headBox) else { continue }
+            guard let head = try parseHead(Array(content.dropFirst(16))), head.end <= trailer.begin else {
+                throw malformed("a copy of its beginning that cannot be")
+            }
+            return head
+        }
+        return nil
+    }
+
+    /// Groups from `mfra`.
+    private static func index(
+        _ trailer: (bytes: [UInt8], begin: Int), from start: Int
+    ) throws(MediaError) -> [Group]? {
+        let (bytes, begin) = trailer
+        guard begin >= start, let outer = try box(bytes[...], at: 0),
             let table = try boxes(bytes, in: outer.content).first(where: { $0.type == "tfra" })
         else { return nil }
         var entries: [(ticks: Int64, offset: Int)] = []

@@ -20,6 +20,15 @@ public enum ControlClient {
         /// Everything kept was read and compared with its name since then; ISO 8601.
         public var verifiedSince: String?
         public var alarms: [String]
+        public var remotes: [Remote]
+
+        public struct Remote: Codable, Sendable {
+            public var name: String
+            public var followed: Bool
+            public var lagSeconds: Int64
+            public var lagObjects: Int
+            public var failure: String?
+        }
     }
 
     public static func status(vault: String) throws(ServerError) -> Status {
@@ -30,7 +39,12 @@ public enum ControlClient {
             version: state.version, locked: state.locked,
             cameras: state.cameras.map {
                 Status.Camera(id: $0.id.description, name: $0.name, state: $0.state.rawValue, reason: $0.reason)
-            }, verifiedSince: state.verifiedSince.map(FileTime.iso), alarms: state.alarms)
+            }, verifiedSince: state.verifiedSince.map(FileTime.iso), alarms: state.alarms,
+            remotes: (state.remotes ?? []).map {
+                Status.Remote(
+                    name: $0.name, followed: $0.followed, lagSeconds: $0.lagSeconds, lagObjects: $0.lagObjects,
+                    failure: $0.failure)
+            })
     }
 
     public static func lock(vault: String) throws(ServerError) { _ = try ask(vault, Array("lock\n".utf8)) }
@@ -48,8 +62,9 @@ public enum ControlClient {
         do { body = Array(try JSONEncoder().encode(request)) } catch {
             throw ServerError(.refused, "The request cannot be written.", underlying: error)
         }
-        let reply = try ask(
-            vault, Array("key\n".utf8) + body + [UInt8(ascii: "\n")], secrets: secrets, progress: progress)
+        let reply = try ask(vault, Array("key\n".utf8) + body + [UInt8(ascii: "\n")], secrets: secrets) { reply in
+            if let step = reply.progress { progress(step) }
+        }
         guard let answer = reply.key else { throw ServerError(.refused, "The recorder gave no answer.") }
         return answer
     }
@@ -68,10 +83,27 @@ public enum ControlClient {
         return answer
     }
 
-    /// - Parameter secrets: sent behind the request, a line each, from locked memory.
+    static func remote(
+        vault: String, _ request: RemoteCommands.Request, progress: (RemoteCommands.Progress) -> Void
+    ) throws(ServerError) -> RemoteCommands.Answer {
+        let body: [UInt8]
+        do { body = Array(try JSONEncoder().encode(request)) } catch {
+            throw ServerError(.refused, "The request cannot be written.", underlying: error)
+        }
+        guard body.count < ControlSocket.lineLimit - 64 else { throw ServerError(.refused, "The request is too long.") }
+        let reply = try ask(vault, Array("remote\n".utf8) + body + [UInt8(ascii: "\n")]) { reply in
+            if let step = reply.remoteProgress { progress(step) }
+        }
+        guard let answer = reply.remote else { throw ServerError(.refused, "The recorder gave no answer.") }
+        return answer
+    }
+
+    /// - Parameters:
+    ///   - secrets: sent behind the request, a line each, from locked memory.
+    ///   - step: takes the lines before the last one.
     private static func ask(
         _ vault: String, _ request: [UInt8], secrets: [SecretBytes] = [],
-        progress: (KeyCommands.Progress) -> Void = { _ in }
+        step: (ControlSocket.Reply) -> Void = { _ in }
     ) throws(ServerError) -> ControlSocket.Reply {
         let path = vault + "/control.sock"
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
@@ -108,8 +140,8 @@ public enum ControlClient {
                 guard let reply = try? JSONDecoder().decode(ControlSocket.Reply.self, from: line) else {
                     throw ServerError(.refused, "The recorder's answer makes no sense.")
                 }
-                if let step = reply.progress {
-                    progress(step)
+                guard reply.isLast else {
+                    step(reply)
                     continue
                 }
                 guard reply.ok else { throw refusal(reply) }

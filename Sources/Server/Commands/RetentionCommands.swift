@@ -45,6 +45,8 @@ public enum RetentionCommands {
         public var objects: Int
         public var triedInVain: Int
         public var freedBytes: Int
+        /// What became of each remote's copies of the keys.
+        public var copies: [KeyCopy]
     }
 
     static var time: any TimeSource { SystemTime { sudocam_wall_clock_is_synchronised() } }
@@ -92,7 +94,7 @@ public enum RetentionCommands {
             let report = try await vault.shred(camera: camera, day: day)
             answer.shredded = Shredded(
                 epochs: report.epochs, objects: report.objects, triedInVain: report.triedInVain,
-                freedBytes: report.freedBytes)
+                freedBytes: report.freedBytes, copies: await vault.destroyCopies(of: report.epochs))
         case .confirmTime: try await vault.confirmTime()
         }
         return answer

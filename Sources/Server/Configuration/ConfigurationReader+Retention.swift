@@ -101,28 +101,16 @@ extension ConfigurationReader {
 
     /// `90d`, `12h`, `30m`, `10s`; µs.
     private mutating func duration(_ node: Node, _ key: String) -> Int64? {
-        let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
-        guard let text = node.scalar?.string, let unit = text.last.flatMap({ units[$0] }),
-            let amount = Int64(text.dropLast()), (0...1_000_000).contains(amount)
-        else {
+        guard let duration = node.scalar.flatMap({ Quantity.duration($0.string) }) else {
             add(node, "`\(key)` wants a length of time, as in 30d, 12h or 90m")
             return nil
         }
-        return amount * unit * 1_000_000
+        return duration
     }
 
     /// `500GB`, `64MiB`, `2TB`, or a number of bytes.
     mutating func size(_ node: Node, _ key: String) -> Int? {
-        let units: [(String, Int)] = [
-            ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("kB", 1000), ("KB", 1000),
-            ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000), ("", 1),
-        ]
-        if let text = node.scalar?.string, let (suffix, unit) = units.first(where: { text.hasSuffix($0.0) }),
-            let amount = Double(text.dropLast(suffix.count).trimmingCharacters(in: .whitespaces)), amount >= 0,
-            amount * Double(unit) < 1e18
-        {
-            return Int(amount * Double(unit))
-        }
+        if let size = node.scalar.flatMap({ Quantity.size($0.string) }) { return size }
         add(node, "`\(key)` wants a size, as in 500GB or 64MiB")
         return nil
     }

@@ -155,17 +155,11 @@ public struct ConfigurationReader {
 
     private mutating func listen(_ node: Node) -> Configuration.Listen? {
         guard let text = text_(node, "listen") else { return nil }
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count >= 2, let port = Int(parts.last ?? ""), (0...65_535).contains(port) else {
-            add(node, "`listen` wants an address and a port, as in 127.0.0.1:8480")
+        guard let listen = Configuration.Listen(text) else {
+            add(node, "`listen` wants an address and a port, as in 127.0.0.1:8480; 0.0.0.0 is every IPv4 address")
             return nil
         }
-        let host = parts.dropLast().joined(separator: ":").trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
-        guard !host.isEmpty else {
-            add(node, "`listen` wants an address before the port; 0.0.0.0 is every IPv4 address")
-            return nil
-        }
-        return Configuration.Listen(host: host, port: port)
+        return listen
     }
 
     private mutating func tls(_ node: Node, _ folder: String) -> Configuration.TLS? {
@@ -258,5 +252,16 @@ public struct ConfigurationReader {
             }
         }
         return row[b.count]
+    }
+}
+
+extension Configuration.Listen {
+    /// `127.0.0.1:8480`, `[::1]:8480`. Nil when it is not understood.
+    public init?(_ text: String) {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count >= 2, let port = Int(parts.last ?? ""), (0...65_535).contains(port) else { return nil }
+        let host = parts.dropLast().joined(separator: ":").trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
+        guard !host.isEmpty else { return nil }
+        self.init(host: host, port: port)
     }
 }

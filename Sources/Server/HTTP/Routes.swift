@@ -160,7 +160,7 @@ struct Routes: Sendable {
     // MARK: Footage
 
     private func camera(_ context: PageContext) -> CameraID? {
-        context.parameters.get("camera").flatMap(CameraID.init(_:)).flatMap { recorder.recording.knows($0) ? $0 : nil }
+        context.parameters.get("camera").flatMap(CameraID.init(_:)).flatMap { recorder.directory.knows($0) ? $0 : nil }
     }
 
     private func range(_ request: Request) -> TimeRange? {
@@ -254,7 +254,7 @@ struct Routes: Sendable {
         }
         let offer = String(buffer: try await request.body.collect(upTo: 256 << 10))
         let camera = request.uri.queryParameters["camera"].flatMap { CameraID(String($0)) }
-        if let camera, !recorder.recording.knows(camera) { return .noCamera }
+        if let camera, !recorder.directory.knows(camera) { return .noCamera }
         do {
             let session = try await recorder.media.openSession(offer: offer, live: camera, account: token)
             var headers: HTTPFields = [

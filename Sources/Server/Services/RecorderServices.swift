@@ -12,6 +12,7 @@ final class RecorderServices: Sendable {
 
     let vault: Vault
     let recording: RecordingService
+    let directory: CameraDirectory
     let media: MediaEndpoint
     let accounts: Accounts
     let changes: ChangeStream
@@ -21,14 +22,16 @@ final class RecorderServices: Sendable {
     private let alarms = Mutex<[(topic: String, text: String)]>([])
     let retention = RetentionStatus()
     let scrub = ScrubStatus()
+    let remotes = RemoteStatuses()
     static let heartbeat = Duration.seconds(15)
 
     init(
-        vault: Vault, recording: RecordingService, media: MediaEndpoint, accounts: Accounts, changes: ChangeStream,
-        time: any TimeSource
+        vault: Vault, recording: RecordingService, directory: CameraDirectory, media: MediaEndpoint,
+        accounts: Accounts, changes: ChangeStream, time: any TimeSource
     ) {
         self.vault = vault
         self.recording = recording
+        self.directory = directory
         self.media = media
         self.accounts = accounts
         self.changes = changes
@@ -84,16 +87,25 @@ final class RecorderServices: Sendable {
             let open = vault.openClips(camera: camera.id).last
             cameras.append(
                 StateReport.Camera(
-                    id: camera.id, name: loggedIn ? camera.configuration.name : nil, state: status.state,
+                    id: camera.id, name: loggedIn ? camera.configuration.name : nil,
+                    state: StateReport.CameraState(status.state),
                     since: status.since, reason: loggedIn ? status.reason : nil, codec: status.codec,
                     width: status.width, height: status.height, first: span?.start ?? open?.identity.start,
                     last: open?.end ?? span?.end))
+        }
+        for camera in directory.archived {
+            let span = try? await vault.span(camera: camera)
+            cameras.append(
+                StateReport.Camera(
+                    id: camera, name: loggedIn ? directory.name(camera) : nil, state: .archived,
+                    since: span?.end ?? time.wallNow(), width: 0, height: 0, first: span?.start, last: span?.end))
         }
         return StateReport(
             version: Version.current, vault: vault.id, locked: !vault.isUnlocked,
             loggedIn: loggedIn && vault.isUnlocked, now: time.wallNow(), cameras: cameras,
             verifiedSince: scrub.current?.verifiedSince,
-            alarms: alarms.withLock { $0.map(\.text) })
+            alarms: alarms.withLock { $0.map(\.text) },
+            remotes: loggedIn ? remotes.all.map(StateReport.Remote.init) : nil)
     }
 
     /// Changes, and a sign of life now and then so that a dead connection is noticed.

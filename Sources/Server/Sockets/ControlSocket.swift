@@ -9,9 +9,9 @@ import Vault
 /// `vault/control.sock`: the command line's way to the running recorder. Whoever may write to the socket file (mode 0600,
 /// by `Hardening`) may ask; unlocking still takes the passphrase.
 ///
-/// A line of text in (`status`, `lock`, `unlock` followed by a line with the passphrase, `retention` followed by a line of JSON,
-/// or `key` followed by a line of JSON and the secrets it says will follow, a line each), a line of JSON out; of a `key` that takes
-/// long, lines with its progress before that.
+/// A line of text in (`status`, `lock`, `unlock` followed by a line with the passphrase, `retention` or `remote` followed by a line
+/// of JSON, or `key` followed by a line of JSON and the secrets it says will follow, a line each), a line of JSON out; of a `key`
+/// or `remote` that takes long, lines with its progress before that.
 struct ControlSocket: Service {
     let path: String
     let recorder: RecorderServices
@@ -69,6 +69,13 @@ struct ControlSocket: Service {
                     reply = await perform(order) { progress in
                         try? await write(Reply(ok: true, progress: progress))
                     }
+                } else if bytes.starts(with: "remote\n".utf8) {
+                    guard let request = Self.remoteRequest(bytes) else { continue }
+                    switch request {
+                    case .success(let request):
+                        reply = await perform(request) { try await write(Reply(ok: true, remoteProgress: $0)) }
+                    case .failure: reply = .malformed
+                    }
                 } else {
                     guard let answer = await answer(&bytes) else { continue }
                     reply = answer
@@ -86,8 +93,13 @@ struct ControlSocket: Service {
         var state: StateReport?
         var retention: RetentionCommands.Answer?
         var key: KeyCommands.Answer?
+        var remote: RemoteCommands.Answer?
         /// Not the last line.
         var progress: KeyCommands.Progress?
+        var remoteProgress: RemoteCommands.Progress?
+
+        var isLast: Bool { progress == nil && remoteProgress == nil }
+        static var malformed: Reply { Reply(ok: false, code: "malformed", message: "The request makes no sense.") }
     }
 
     /// Nil while the request is not complete.
@@ -119,7 +131,7 @@ struct ControlSocket: Service {
             guard
                 let request = try? JSONDecoder().decode(
                     RetentionCommands.Request.self, from: Data(bytes[(end + 1)..<second]))
-            else { return Reply(ok: false, code: "malformed", message: "The request makes no sense.") }
+            else { return .malformed }
             do {
                 let names = Dictionary(
                     recorder.recording.cameras.map { ($0.id, $0.configuration.key) }, uniquingKeysWith: { a, _ in a })
@@ -130,7 +142,7 @@ struct ControlSocket: Service {
             }
         default:
             return Reply(
-                ok: false, code: "unknown-command", message: "Known are status, lock, unlock, retention and key.")
+                ok: false, code: "unknown-command", message: "Known are status, lock, unlock, retention, remote and key.")
         }
     }
 }

@@ -101,7 +101,16 @@ extension Index {
             clock.rebuilt = ClockTrust.Rebuilt(
                 since: since, at: entry.at, lastPosition: position.addingSaturating(record.entries))
             try clock.saveRebuilt(db)
+        case .evict(let record): try set(evicted: true, record.objects, db)
+        case .fetch(let record): try set(evicted: false, record.objects, db)
         case .camera, .clock, .export, .share, .other: break
+        }
+    }
+
+    private static func set(evicted: Bool, _ objects: [ObjectID], _ db: Database) throws {
+        for object in objects {
+            try db.cachedStatement(sql: "UPDATE clip SET evicted = ?2 WHERE \(Self.isObject)")
+                .execute(arguments: [Data(object.digest), evicted])
         }
     }
 

@@ -85,6 +85,28 @@ extension Index {
         }
     }
 
+    /// Whether the ledger says that it was removed.
+    func wasDeleted(_ object: ObjectID) throws(VaultError) -> Bool {
+        try Self.wrapping {
+            try database.read { db in
+                try Bool.fetchOne(
+                    db, sql: "SELECT EXISTS (SELECT 1 FROM deleted WHERE object = ?)", arguments: [Data(object.digest)])
+                    ?? false
+            }
+        }
+    }
+
+    /// Whether its copy on this disk was given up for a remote's.
+    func isEvicted(_ object: ObjectID) throws(VaultError) -> Bool {
+        try Self.wrapping {
+            try database.read { db in
+                try Bool.fetchOne(
+                    db.cachedStatement(sql: "SELECT evicted FROM clip WHERE \(Self.isObject)"),
+                    arguments: [Data(object.digest)]) ?? false
+            }
+        }
+    }
+
     func clips(
         _ camera: CameraID, overlapping range: TimeRange, limit: Int, descending: Bool, _ vault: VaultID
     ) async throws(VaultError) -> [ClipRecord] {

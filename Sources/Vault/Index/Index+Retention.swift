@@ -28,7 +28,7 @@ struct IndexCatalog: RetentionCatalog {
     }
 
     func clips(
-        _ camera: CameraID, doubtful: Bool, after cursor: RetentionCursor?, limit: Int
+        _ camera: CameraID, doubtful: Bool, here: Bool, after cursor: RetentionCursor?, limit: Int
     ) throws(VaultError) -> [ClipRecord] {
         try Index.wrapping {
             try index.database.read { db in
@@ -36,6 +36,7 @@ struct IndexCatalog: RetentionCatalog {
                 let statement = try db.cachedStatement(
                     sql: """
                         \(Index.clips) WHERE implausible = 0 AND \(Index.ofCamera) AND doubtful = \(doubtful ? 1 : 0)
+                        \(here ? "AND evicted = 0" : "")
                         AND (start > ?2 OR (start = ?2 AND object > ?3)) AND start >= ?2
                         ORDER BY start, object LIMIT ?4
                         """)

@@ -34,7 +34,7 @@ extension Vault {
             }
             let epoch = try epochIdentity(clip.identity.epoch, authority)
             defer { epoch.secret.wipe() }
-            let file = try files.open(layout.object(object), .read)
+            let file = try openFile(clip)
             let header = try ObjectReader.header(file)
             guard ClipStanza.decode(header) == clip.identity else {
                 throw VaultError(.damaged, "The header of object \(object) names another clip than the ledger.")

@@ -33,6 +33,10 @@ struct LedgerEntry: Sendable, Hashable {
         case quarantine(WithdrawalRecord)
         /// The ledger does not simply go on: it was begun anew, or an older copy of it was put back.
         case rebuilt(RebuiltRecord)
+        /// Objects whose copy on this disk goes because a remote was proven to have them; written before the files go.
+        case evict(EvictionRecord)
+        /// Objects that lie on this disk again.
+        case fetch(EvictionRecord)
         /// A kind a newer version writes; kept and counted, not understood.
         case other(String)
     }
@@ -163,6 +167,10 @@ struct LedgerEntry: Sendable, Hashable {
                 number("size", before.count)
                 text("root", Base64.encode(before.root, padded: true))
             }
+        case .evict(let record), .fetch(let record):
+            if case .evict = body { begin("evict") } else { begin("fetch") }
+            text("remote", record.remote)
+            line += ",\"objects\":[" + record.objects.map { JSON.quote($0.description) }.joined(separator: ",") + "]"
         case .other: return nil
         }
         return Array((line + "}").utf8)
@@ -310,6 +318,14 @@ struct LedgerEntry: Sendable, Hashable {
                 RebuiltRecord(
                     why: why, entries: entries, clips: Int(clips), quarantined: Int(quarantined), since: time("since"),
                     before: before))
+        case "evict", "fetch":
+            guard let remote = text("remote").flatMap({ UUID($0) }), let names = json["objects"]?.array else {
+                return nil
+            }
+            let objects = names.compactMap { $0.string.flatMap { ObjectID($0) } }
+            guard objects.count == names.count, !objects.isEmpty else { return nil }
+            let record = EvictionRecord(remote: remote, objects: objects)
+            return type == "evict" ? .evict(record) : .fetch(record)
         default: return .other(type)
         }
     }

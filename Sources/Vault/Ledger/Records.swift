@@ -155,6 +155,15 @@ struct WithdrawalRecord: Sendable, Hashable {
     var place: Place?
 }
 
+/// Objects that lie in a remote only from here on, or here again.
+struct EvictionRecord: Sendable, Hashable {
+    /// The remote's identifier, `RemoteDescription.id`.
+    var remote: UUID
+    /// At most `limit`, so that the entry fits a bundle.
+    var objects: [ObjectID]
+    static let limit = 64
+}
+
 /// Why the ledger does not simply go on from what was signed before.
 struct RebuiltRecord: Sendable, Hashable {
     enum Reason: String, Sendable, Hashable {

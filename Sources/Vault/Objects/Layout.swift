@@ -20,8 +20,14 @@ struct Layout: Sendable {
     var index: String { root + "/index.sqlite" }
     var ballast: String { root + "/ballast" }
     var scrub: String { root + "/scrub.json" }
+    var remotes: String { root + "/remotes" }
+    /// Parts of objects that were read from remotes.
+    var cache: String { root + "/cache" }
 
     func epoch(_ id: EpochID) -> String { epochs + "/\(id).age" }
+    func remote(_ name: String) -> String { remotes + "/\(name).json" }
+    func remoteState(_ name: String) -> String { remotes + "/\(name).sqlite" }
+    func remoteCache(_ name: String) -> String { cache + "/\(name)" }
     func shard(_ name: String) -> String { objects + "/" + name }
     func object(_ id: ObjectID) -> String {
         let name = id.description

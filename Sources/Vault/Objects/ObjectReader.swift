@@ -27,9 +27,7 @@ final class ObjectReader: ByteSource, Wipeable {
         _ file: any OpenFile, isSalvaged: Bool, leavesOutLast: Bool = false, lane: Lane,
         fileKey unwrap: (AgeHeader) throws(VaultError) -> SecretBytes
     ) throws(VaultError) {
-        let header = try Self.header(file)
-        let fileKey = try unwrap(header)
-        try header.check(fileKey: fileKey)
+        let (header, fileKey) = try Self.opened(file, unwrap)
         let payload = try AgePayload(headerCount: header.count, fileCount: try file.count())
         var nonce = [UInt8](repeating: 0, count: AgePayload.nonceSize)
         guard try file.read(at: header.count, into: &nonce) == nonce.count else {
@@ -51,6 +49,25 @@ final class ObjectReader: ByteSource, Wipeable {
         try state.withLock { (state) throws(VaultError) in _ = try chunk(payload.chunkCount - 1, &state) }
     }
     deinit { wipe() }
+
+    /// The header and the file key in it, checked against each other. From afar, what a store says beside the object is tried first.
+    private static func opened(
+        _ file: any OpenFile, _ unwrap: (AgeHeader) throws(VaultError) -> SecretBytes
+    ) throws(VaultError) -> (AgeHeader, SecretBytes) {
+        func open(_ header: AgeHeader) throws(VaultError) -> (AgeHeader, SecretBytes) {
+            let fileKey = try unwrap(header)
+            try header.check(fileKey: fileKey)
+            return (header, fileKey)
+        }
+        guard let file = file as? RemoteFile else { return try open(header(file)) }
+        do throws(VaultError) {
+            return try open(try AgeHeader(parsing: try file.head()))
+        } catch {
+            let isOfHead = [.headerFailure, .macFailure, .noMatch].contains(error.code)
+            guard isOfHead, !file.isHeadOwn else { throw error }
+            return try open(try AgeHeader(parsing: try file.ownHead()))
+        }
+    }
 
     /// The header at the beginning of an object; needs no key.
     static func header(_ file: any OpenFile) throws(VaultError) -> AgeHeader {
@@ -80,6 +97,12 @@ final class ObjectReader: ByteSource, Wipeable {
             guard offset >= 0, offset < end else { return [] }
             var output: [UInt8] = []
             output.reserveCapacity(end - offset)
+            if let file = file as? RemoteFile {
+                let last = (end - 1) / AgePayload.chunkSize
+                try file.expect(
+                    payload.sealedRange(offset / AgePayload.chunkSize).lowerBound..<payload.sealedRange(last).upperBound
+                )
+            }
             var position = offset
             while position < end {
                 let within = position % AgePayload.chunkSize
@@ -113,11 +136,16 @@ final class ObjectReader: ByteSource, Wipeable {
         // A crash may have come while the very last chunk was being marked as such.
         var isOpen = false
         defer { if !isOpen { wipeBytes(&buffer) } }
-        for mark in isSalvaged && isLast ? [false, true] : [isLast] where !isOpen {
-            guard try file.read(at: range.lowerBound, into: &buffer) == range.count else { break }
-            isOpen = try ChunkCipher.open(
-                &buffer, count: range.count, key: key, nonce: AgePayload.nonce(index, isLast: mark))
+        func tryToOpen() throws(VaultError) {
+            for mark in isSalvaged && isLast ? [false, true] : [isLast] where !isOpen {
+                guard try file.read(at: range.lowerBound, into: &buffer) == range.count else { break }
+                isOpen = try ChunkCipher.open(
+                    &buffer, count: range.count, key: key, nonce: AgePayload.nonce(index, isLast: mark))
+            }
         }
+        try tryToOpen()
+        // What was kept of a far object may be torn; what the store has decides.
+        if !isOpen, let file = file as? RemoteFile, file.distrust() { try tryToOpen() }
         guard isOpen else {
             throw VaultError(
                 .payloadFailure,

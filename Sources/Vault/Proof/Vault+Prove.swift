@@ -94,7 +94,7 @@ private struct EvidenceWriter {
 
     /// The object as it lies in the vault, checked against its name on the way; its file key.
     private func copySealed(_ clip: ClipRecord) throws(VaultError) -> [UInt8] {
-        let source = try files.open(vault.layout.object(clip.object), .read)
+        let source = try vault.openFile(clip)
         let copy = try files.open("\(folder)/sealed/\(clip.object)", .create)
         let digest = try Digest.sha256()
         var buffer = [UInt8](repeating: 0, count: 1 << 18)

@@ -19,6 +19,10 @@ import Core
     private var body: [UInt8] = []
     private var received = 0
     private var sent = 0
+    /// Bytes that may be sent before the transfer has to ask again; nil: any.
+    private var allowance: Int?
+    /// Waits for an allowance; libcurl does not ask for more until `resume`.
+    private(set) var isWaiting = false
     /// What one of our own callbacks stumbled over; libcurl only says that one did.
     private var stumble: VaultError?
 
@@ -39,6 +43,28 @@ import Core
         unsafe curl_easy_cleanup(easy)
         unsafe curl_slist_free_all(list)
         unsafe message.deallocate()
+    }
+
+    /// Whether it has something to send that a limit would hold up.
+    var isUpload: Bool { (request.body?.count ?? 0) > 0 }
+
+    /// From now on it asks before it sends, or does so no more. Never within one of its callbacks.
+    func limit(_ isLimited: Bool) {
+        guard isUpload, isLimited != (allowance != nil) else { return }
+        allowance = isLimited ? 0 : nil
+        if !isLimited { resume() }
+    }
+
+    /// Lets a waiting transfer send so many bytes. Never within one of its callbacks.
+    func allow(_ count: Int) {
+        allowance = count
+        resume()
+    }
+
+    private func resume() {
+        guard isWaiting else { return }
+        isWaiting = false
+        unsafe curl_easy_pause(easy, CURLPAUSE_CONT)
     }
 
     func withHandle<Value>(_ use: (UnsafeMutableRawPointer) -> Value) -> Value { unsafe use(easy) }
@@ -191,10 +217,15 @@ import Core
     }
 
     private func read(_ buffer: UnsafeMutableRawBufferPointer) -> Int {
+        if allowance == 0, sent < request.body?.count ?? 0 {
+            isWaiting = true
+            return Int(CURL_READFUNC_PAUSE)
+        }
         do throws(VaultError) {
-            let piece = try request.body?.read(at: sent, limit: buffer.count) ?? []
+            let piece = try request.body?.read(at: sent, limit: min(buffer.count, allowance ?? .max)) ?? []
             unsafe buffer.copyBytes(from: piece)
             sent += piece.count
+            allowance = allowance.map { $0 - piece.count }
             return piece.count
         } catch {
             stumble = error
@@ -211,6 +242,18 @@ import Core
         return CURL_SEEKFUNC_OK
     }
 
+    private var version: String? {
+        var version = 0
+        unsafe sudocam_curl_version(easy, &version)
+        return switch version {
+        case Int(CURL_HTTP_VERSION_1_0): "1.0"
+        case Int(CURL_HTTP_VERSION_1_1): "1.1"
+        case Int(CURL_HTTP_VERSION_2_0): "2"
+        case Int(CURL_HTTP_VERSION_3): "3"
+        default: nil
+        }
+    }
+
     // MARK: Ending
 
     func cancel() {
@@ -220,7 +263,9 @@ import Core
 
     func finish(_ code: CURLcode) {
         guard code != CURLE_OK else {
-            complete(.success(HTTPAnswer(status: status, headers: headers, body: body, received: received)))
+            complete(
+                .success(
+                    HTTPAnswer(status: status, headers: headers, body: body, received: received, version: version)))
             return
         }
         if let stumble {

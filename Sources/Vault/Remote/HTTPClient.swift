@@ -27,7 +27,7 @@ import Synchronization
 
     private struct Job: Sendable {
         var id: UInt64
-        var request: HTTPRequest
+        var make: @Sendable () throws(HTTPFailure) -> HTTPRequest
         var complete: @Sendable (Result<HTTPAnswer, HTTPFailure>) -> Void
     }
     private struct Inbox: Sendable {
@@ -37,12 +37,21 @@ import Synchronization
         var cancelled: Set<UInt64> = []
         var lastID: UInt64 = 0
         var isPumping = false
+        var uploadLimit: Int?
     }
 
     private let settings: Settings
     private let inbox = Mutex(Inbox())
     private let queue = DispatchQueue(label: "sudocam.http")
     private let multi: Multi
+    private struct Uplink: Sendable {
+        var budget = UploadBudget()
+        /// Who waits for leave to send, longest first.
+        var line: [UInt64] = []
+    }
+    /// Touched on the queue alone.
+    private let uplink = Mutex(Uplink())
+    private let time = SystemTime()
 
     /// Errors: `.noSpace` when libcurl gets no memory.
     init(_ settings: Settings = Settings()) throws(VaultError) {
@@ -52,8 +61,17 @@ import Synchronization
         multi.bound(connections: settings.connections)
     }
 
-    /// Waits for the whole answer. A cancelled task ends the transfer, and its connection with it.
     func send(_ request: HTTPRequest) async throws(HTTPFailure) -> HTTPAnswer {
+        try await send { () throws(HTTPFailure) in request }
+    }
+
+    /// Waits for the whole answer. A cancelled task ends the transfer, and its connection with it.
+    ///
+    /// - Parameter make: called when the request's turn has come, on the client's queue: behind slow uploads that may be
+    ///   longer than a signature holds.
+    func send(
+        _ make: @escaping @Sendable () throws(HTTPFailure) -> HTTPRequest
+    ) async throws(HTTPFailure) -> HTTPAnswer {
         let id = inbox.withLock { inbox in
             inbox.lastID += 1
             inbox.live.insert(inbox.lastID)
@@ -67,12 +85,18 @@ import Synchronization
         }
         let result: Result<HTTPAnswer, HTTPFailure> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                submit(Job(id: id, request: request) { continuation.resume(returning: $0) })
+                submit(Job(id: id, make: make) { continuation.resume(returning: $0) })
             }
         } onCancel: {
             cancel(id)
         }
         return try result.get()
+    }
+
+    /// What all bodies together may send in a second, also those under way; nil: no limit. Less than 1 KiB counts as that.
+    func setUploadLimit(bytesPerSecond: Int?) {
+        inbox.withLock { $0.uploadLimit = bytesPerSecond }
+        multi.wake()
     }
 
     private func submit(_ job: Job) {
@@ -92,17 +116,44 @@ import Synchronization
         multi.wake()
     }
 
+    private func start(_ job: Job) throws(HTTPFailure) -> CurlTransfer {
+        let request = try job.make()
+        guard let transfer = CurlTransfer(id: job.id, request, settings, complete: job.complete), multi.add(transfer)
+        else {
+            throw HTTPFailure(kind: .final, error: VaultError(.noSpace, "libcurl cannot take another transfer."))
+        }
+        return transfer
+    }
+
+    /// Gives waiting bodies what the limit leaves, those first that have waited longest. Returns after how many
+    /// milliseconds there is more to give.
+    private func share(_ limit: Int?, _ running: [UInt64: CurlTransfer]) -> Int {
+        uplink.withLock { uplink in
+            uplink.budget.set(limit)
+            uplink.line.removeAll { running[$0]?.isWaiting != true }
+            uplink.line += running.values.filter(\.isWaiting).map(\.id).filter { !uplink.line.contains($0) }.sorted()
+            while let first = uplink.line.first, let transfer = running[first] {
+                guard let piece = uplink.budget.take(now: time.monotonicNow()) else {
+                    return min(1000, max(1, uplink.budget.waitMilliseconds))
+                }
+                transfer.allow(piece)
+                uplink.line.removeFirst()
+            }
+            return 1000
+        }
+    }
+
     /// Runs on the queue until nothing is left to do.
     private func pump() {
         var waiting: [Job] = []
         var running: [UInt64: CurlTransfer] = [:]
         while true {
-            let (jobs, cancelled) = inbox.withLock { inbox -> ([Job], Set<UInt64>) in
+            let (jobs, cancelled, limit) = inbox.withLock { inbox -> ([Job], Set<UInt64>, Int?) in
                 defer { inbox.jobs = [] }
                 let here = Set(inbox.jobs.map(\.id) + waiting.map(\.id) + running.keys)
                 // Said under the lock, so that a job is either taken here or starts a pump of its own.
                 inbox.isPumping = !here.isEmpty
-                return (inbox.jobs, inbox.cancelled.intersection(here))
+                return (inbox.jobs, inbox.cancelled.intersection(here), inbox.uploadLimit)
             }
             if jobs.isEmpty, waiting.isEmpty, running.isEmpty { return }
             waiting += jobs
@@ -120,20 +171,18 @@ import Synchronization
             }
             while running.count < settings.transfers, !waiting.isEmpty {
                 let job = waiting.removeFirst()
-                if let transfer = CurlTransfer(id: job.id, job.request, settings, complete: job.complete),
-                    multi.add(transfer)
-                {
-                    running[job.id] = transfer
-                } else {
-                    let error = VaultError(.noSpace, "libcurl cannot take another transfer.")
-                    job.complete(.failure(HTTPFailure(kind: .final, error: error)))
-                }
+                do throws(HTTPFailure) {
+                    running[job.id] = try start(job)
+                } catch { job.complete(.failure(error)) }
             }
-            for (transfer, code) in multi.perform(running) {
+            for transfer in running.values { transfer.limit(limit != nil) }
+            let done = multi.perform(running)
+            for (transfer, code) in done {
                 running[transfer.id] = nil
                 multi.remove(transfer)
                 transfer.finish(code)
             }
+            if done.isEmpty { multi.wait(milliseconds: share(limit, running)) }
         }
     }
 }
@@ -165,7 +214,7 @@ private let curlIsReady = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
         unsafe transfer.withHandle { _ = unsafe curl_multi_remove_handle(multi, $0) }
     }
 
-    /// Moves bytes, waits up to a second for more to move, and returns who is done.
+    /// Moves bytes, and returns who is done.
     func perform(_ running: [UInt64: CurlTransfer]) -> [(CurlTransfer, CURLcode)] {
         var count: Int32 = 0
         guard unsafe curl_multi_perform(multi, &count) == CURLM_OK else {
@@ -181,7 +230,9 @@ private let curlIsReady = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
                 done.append((transfer, result))
             }
         }
-        if done.isEmpty { unsafe curl_multi_poll(multi, nil, 0, 1000, nil) }
         return done
     }
+
+    /// Until there are bytes to move, somebody wakes it, or the time is over.
+    func wait(milliseconds: Int) { unsafe curl_multi_poll(multi, nil, 0, Int32(clamping: milliseconds), nil) }
 }

@@ -1,6 +1,7 @@
 import Core
 
-/// The two ways S3 writes an instant: `20130524T000000Z` in a signature, `Fri, 24 May 2013 00:00:00 GMT` in `Date`.
+/// The ways S3 writes an instant: `20130524T000000Z` in a signature, `Fri, 24 May 2013 00:00:00 GMT` in `Date`,
+/// `2013-05-24T00:00:00.000Z` where an object is locked.
 enum HTTPDate {
     private static let months = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -30,6 +31,32 @@ enum HTTPDate {
         else { return nil }
         let days = days(year, Int64(month) + 1, day)
         return WallTime(seconds: days * 86_400 + hour * 3600 + minute * 60 + second)
+    }
+
+    /// RFC 3339 in UTC, with a `Z` or `+00:00`; of a fraction of a second up to microseconds count. Nil for anything else.
+    static func parse(timestamp text: String) -> WallTime? {
+        let bytes = text.utf8
+        guard (20...40).contains(bytes.count), bytes.allSatisfy({ $0 < 128 }) else { return nil }
+        let ending = text.hasSuffix("Z") ? "Z" : "+00:00"
+        guard text.hasSuffix(ending) else { return nil }
+        let halves = text.dropLast(ending.count).split(separator: "T", omittingEmptySubsequences: false)
+        guard halves.count == 2 else { return nil }
+        let date = halves[0].split(separator: "-", omittingEmptySubsequences: false)
+        let clock = halves[1].split(separator: ":", omittingEmptySubsequences: false)
+        guard date.count == 3, clock.count == 3, let year = number(date[0], 4), year >= 1970,
+            let month = number(date[1], 2), (1...12).contains(month),
+            let day = number(date[2], 2), (1...31).contains(day),
+            let hour = number(clock[0], 2), hour < 24, let minute = number(clock[1], 2), minute < 60,
+            let second = number(clock[2].prefix(2), 2), second <= 60
+        else { return nil }
+        let fraction = clock[2].dropFirst(2)
+        guard
+            fraction.isEmpty
+                || fraction.hasPrefix(".") && fraction.dropFirst().utf8.allSatisfy({ (48...57).contains($0) })
+        else { return nil }
+        let micros = fraction.dropFirst().prefix(6)
+        let whole = WallTime(seconds: days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+        return whole + (Int64(micros + String(repeating: "0", count: 6 - micros.count)) ?? 0)
     }
 
     private static func number(_ text: some StringProtocol, _ count: Int) -> Int64? {

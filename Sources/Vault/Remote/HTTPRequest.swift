@@ -64,6 +64,8 @@ struct HTTPAnswer: Sendable {
     var body: [UInt8] = []
     /// Bytes of the body, wherever they went.
     var received = 0
+    /// `1.1`, `2`; nil where libcurl does not say.
+    var version: String?
 
     var isGood: Bool { (200...299).contains(status) }
 }

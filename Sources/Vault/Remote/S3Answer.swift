@@ -3,6 +3,8 @@ struct S3ErrorBody: Sendable, Hashable {
     var code: String
     /// The server's own words, made safe for a line of a log.
     var message: String
+    /// Where it expects the request, when it expects it elsewhere.
+    var region: String?
 
     static let sizeLimit = 64 << 10
 
@@ -13,6 +15,7 @@ struct S3ErrorBody: Sendable, Hashable {
         var path: [String] = []
         var code = ""
         var message = ""
+        var region = ""
         do throws(XMLReader.Malformed) {
             while let event = try reader.next() {
                 switch event {
@@ -21,6 +24,7 @@ struct S3ErrorBody: Sendable, Hashable {
                     if path.count == 1, name != "Error" { return nil }
                 case .text(let text) where path == ["Error", "Code"]: code += text
                 case .text(let text) where path == ["Error", "Message"]: message += text
+                case .text(let text) where path == ["Error", "Region"]: region += text
                 case .text: break
                 case .close: path.removeLast()
                 }
@@ -29,6 +33,7 @@ struct S3ErrorBody: Sendable, Hashable {
         guard !code.isEmpty else { return nil }
         self.code = Self.printable(code, limit: 64)
         self.message = Self.printable(message, limit: 300)
+        self.region = region.isEmpty ? nil : Self.printable(region, limit: 64)
     }
 
     /// One line of plain text: a server is trusted with nothing, and that includes the operator's terminal.

@@ -7,8 +7,9 @@ protocol RetentionCatalog {
     /// Bytes of a camera's clips whose times somebody vouches for, and of the others.
     func bytes(_ camera: CameraID) throws(VaultError) -> (trusted: Int, doubtful: Int)
     /// Clips behind `cursor`, oldest first: by start, then by object.
+    /// - Parameter here: only those whose bytes lie on this disk.
     func clips(
-        _ camera: CameraID, doubtful: Bool, after cursor: RetentionCursor?, limit: Int
+        _ camera: CameraID, doubtful: Bool, here: Bool, after cursor: RetentionCursor?, limit: Int
     ) throws(VaultError) -> [ClipRecord]
     /// A camera's clips of these classes that share time with `range`; `continuous` is never one.
     func events(
@@ -127,7 +128,7 @@ struct RetentionPass {
     ) throws(VaultError) {
         guard let shortest = policy.rules.compactMap(\.keep).min() else { return }
         let youngest = now - shortest
-        for clip in try Merged(catalog, cameras, doubtful: false) {
+        for clip in try Merged(catalog, cameras, doubtful: false, here: false) {
             let clip = try clip.get()
             guard clip.start < youngest else { return }
             guard let (number, rule) = try governing(clip), let keep = rule.keep, clip.end <= now - keep,
@@ -145,7 +146,7 @@ struct RetentionPass {
     ) throws(VaultError) -> Int {
         var excess = excess
         for doubtful in [true, false] where excess > 0 {
-            for clip in try Merged(catalog, cameras, doubtful: doubtful) {
+            for clip in try Merged(catalog, cameras, doubtful: doubtful, here: cause == .diskFull) {
                 guard excess > 0 else { break }
                 let clip = try clip.get()
                 if gone.contains(clip.object) || isProtected(clip) { continue }
@@ -191,14 +192,16 @@ private struct Merged<Catalog: RetentionCatalog>: Sequence, IteratorProtocol {
 
     private let catalog: Catalog
     private let doubtful: Bool
+    private let here: Bool
     private var streams: [Stream]
 
-    init(_ catalog: Catalog, _ cameras: [CameraID], doubtful: Bool) throws(VaultError) {
+    init(_ catalog: Catalog, _ cameras: [CameraID], doubtful: Bool, here: Bool) throws(VaultError) {
         self.catalog = catalog
         self.doubtful = doubtful
+        self.here = here
         streams = []
         for camera in cameras {
-            let page = try catalog.clips(camera, doubtful: doubtful, after: nil, limit: Self.pageSize)
+            let page = try catalog.clips(camera, doubtful: doubtful, here: here, after: nil, limit: Self.pageSize)
             streams.append(Stream(camera: camera, page: page[...], isOver: page.count < Self.pageSize))
         }
     }
@@ -214,7 +217,8 @@ private struct Merged<Catalog: RetentionCatalog>: Sequence, IteratorProtocol {
         if streams[index].page.isEmpty, !streams[index].isOver {
             do throws(VaultError) {
                 let page = try catalog.clips(
-                    streams[index].camera, doubtful: doubtful, after: RetentionCursor(clip), limit: Self.pageSize)
+                    streams[index].camera, doubtful: doubtful, here: here, after: RetentionCursor(clip),
+                    limit: Self.pageSize)
                 streams[index].page = page[...]
                 streams[index].isOver = page.count < Self.pageSize
             } catch {

@@ -33,7 +33,9 @@ struct MemoryCatalog: RetentionCatalog {
     var totalBytes: Int { byCamera.values.reduce(0) { $0 + $1.trustedBytes + $1.doubtfulBytes } }
     func oldest(_ camera: CameraID) -> WallTime? { byCamera[camera]?.trusted.first?.start }
 
-    func clips(_ camera: CameraID, doubtful: Bool, after cursor: RetentionCursor?, limit: Int) -> [ClipRecord] {
+    func clips(_ camera: CameraID, doubtful: Bool, here: Bool, after cursor: RetentionCursor?, limit: Int)
+        -> [ClipRecord]
+    {
         guard let camera = byCamera[camera] else { return [] }
         let clips = doubtful ? camera.doubtful : camera.trusted
         var low = 0
@@ -161,6 +163,6 @@ public struct RetentionSimulation: Sendable {
 
 extension MemoryCatalog {
     fileprivate func recent(_ camera: CameraID, since: WallTime) -> [ClipRecord] {
-        clips(camera, doubtful: false, after: nil, limit: .max).filter { $0.start >= since }
+        clips(camera, doubtful: false, here: false, after: nil, limit: .max).filter { $0.start >= since }
     }
 }

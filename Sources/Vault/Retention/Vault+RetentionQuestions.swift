@@ -209,7 +209,7 @@ extension Vault {
             for doubtful in [false, true] {
                 var cursor: RetentionCursor?
                 while true {
-                    let page = try catalog.clips(camera, doubtful: doubtful, after: cursor, limit: 4096)
+                    let page = try catalog.clips(camera, doubtful: doubtful, here: false, after: cursor, limit: 4096)
                     all[doubtful, default: []] += page
                     guard let last = page.last, page.count == 4096 else { break }
                     cursor = RetentionCursor(last)

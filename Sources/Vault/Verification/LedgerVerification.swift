@@ -208,6 +208,10 @@ struct LedgerVerification {
                 if case .lost = entry.body { withdrawn[record.object] = true } else { withdrawn[record.object] = false }
             }
             try objects.append(withdrawal: record.object, position: position)
+        case .evict(let record):
+            for object in record.objects { try objects.append(eviction: object, position: position) }
+        case .fetch(let record):
+            for object in record.objects { try objects.append(eviction: object, isBack: true, position: position) }
         case .gap, .camera, .clock, .share, .rebuilt, .other: break
         }
     }
@@ -218,6 +222,8 @@ extension LedgerVerification {
     struct Shard {
         var clips: [ClipRecord] = []
         var deleted: Set<ObjectID> = []
+        /// Clips that may lie in a remote only.
+        var evicted: Set<ObjectID> = []
         /// Clips entered at or behind a position that the caller gave.
         var recent: Set<ObjectID> = []
         var findings: [VerificationFinding] = []
@@ -238,6 +244,8 @@ extension LedgerVerification {
                 shard.deleted.remove(clip.object)
                 if position >= recent { shard.recent.insert(clip.object) }
             case .withdrawal(let object): clips[object] = nil
+            case .eviction(let object): shard.evicted.insert(object)
+            case .fetched(let object): shard.evicted.remove(object)
             case .deletion(let deletion, let time):
                 let clip = clips.removeValue(forKey: deletion.object)
                 shard.deleted.insert(deletion.object)

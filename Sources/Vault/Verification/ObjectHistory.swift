@@ -9,6 +9,10 @@ struct ObjectHistory {
         case deletion(DeletionRecord, at: WallTime)
         /// Repair says that it is lost, or has moved it to quarantine.
         case withdrawal(ObjectID)
+        /// Its copy here was given up for a remote's.
+        case eviction(ObjectID)
+        /// It lies here again.
+        case fetched(ObjectID)
     }
 
     private let vault: VaultID
@@ -51,8 +55,14 @@ struct ObjectHistory {
     }
 
     mutating func append(withdrawal object: ObjectID, position: Int) throws(VaultError) {
+        try append(kind: 2, object, position)
+    }
+    mutating func append(eviction object: ObjectID, isBack: Bool = false, position: Int) throws(VaultError) {
+        try append(kind: isBack ? 4 : 3, object, position)
+    }
+    private mutating func append(kind: Int, _ object: ObjectID, _ position: Int) throws(VaultError) {
         var record = Record()
-        record.put(2, position)
+        record.put(kind, position)
         record.put(object.digest)
         try append(record, object)
     }
@@ -83,6 +93,10 @@ struct ObjectHistory {
             guard let object = ObjectID(digest: record.takeDigest()) else { continue }
             if kind == 2 {
                 try body(position, .withdrawal(object))
+            } else if kind == 3 {
+                try body(position, .eviction(object))
+            } else if kind == 4 {
+                try body(position, .fetched(object))
             } else if kind == 0 {
                 let (camera, epoch) = record.take()
                 let (high, low) = record.take()

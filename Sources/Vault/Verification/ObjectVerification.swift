@@ -5,6 +5,8 @@ import Synchronization
 struct ObjectVerification: Sendable {
     let layout: Layout
     let files: any FileSystem
+    /// A mirror's objects may all lie in its remote.
+    var isFarAllowed = false
     let options: VerificationOptions
     /// Opens with the key; nil without.
     let open: (@Sendable (ClipRecord) throws(VaultError) -> ObjectReader)?
@@ -16,6 +18,7 @@ struct ObjectVerification: Sendable {
         var findings: [VerificationFinding] = []
         var objects = 0
         var bytes = 0
+        var evicted = 0
     }
 
     /// One shard folder: what lies in it and what should.
@@ -48,6 +51,10 @@ struct ObjectVerification: Sendable {
         }
         for clip in expected.clips {
             guard found.contains(clip.object) else {
+                if isFarAllowed || expected.evicted.contains(clip.object) {
+                    outcome.evicted += 1
+                    continue
+                }
                 outcome.findings.append(VerificationFinding(.missing, .object(clip.object), "the ledger lists it"))
                 continue
             }

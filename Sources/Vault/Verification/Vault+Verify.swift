@@ -24,13 +24,15 @@ extension Vault {
             return try openBlocking(clip)
         }
         let objects = ObjectVerification(
-            layout: layout, files: files, options: options, open: options.opensObjects ? open : nil)
+            layout: layout, files: files, isFarAllowed: mode == .mirror, options: options,
+            open: options.opensObjects ? open : nil)
         var report = listed.report
         let outcomes = try await check(objects, listed, options.done, progress, checked)
         for outcome in outcomes {
             report.add(outcome.findings)
             report.objects += outcome.objects
             report.bytes += outcome.bytes
+            report.evicted += outcome.evicted
         }
         report.findings = try await withoutNews(report.findings)
         return report

@@ -111,6 +111,8 @@ public struct VerificationReport: Sendable {
     public var entries = 0
     public var objects = 0
     public var bytes = 0
+    /// Objects whose copy here was given up because a remote was proven to have them; `sudocam remote verify` looks at those.
+    public var evicted = 0
     /// Numbers no clip of a camera has: clips that failed or were discarded while a later one ran. Not a finding: every
     /// entry stands in the signed tree.
     public var sequenceHoles = 0

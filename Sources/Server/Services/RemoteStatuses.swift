@@ -1,0 +1,53 @@
+import Core
+import Synchronization
+import Vault
+
+/// How every remote stood when last looked at: for the state, `/metrics` and the page, which wait for no database.
+final class RemoteStatuses: Sendable {
+    struct Entry: Sendable, Hashable {
+        var status: RemoteStatus
+        /// Bytes ever sent there.
+        var sentBytes: Int64 = 0
+        /// What is being brought back from there; 0 when nothing is.
+        var backfillObjects = 0
+        var backfillBytes = 0
+        /// We follow what another recorder sends there, and send nothing.
+        var isFollowed = false
+    }
+    private struct State {
+        var entries: [String: Entry] = [:]
+        /// Remotes for which copies are being given up.
+        var evicting: Set<String> = []
+    }
+    private let state = Mutex(State())
+
+    var all: [Entry] {
+        state.withLock { Array($0.entries.values) }.sorted { $0.status.name < $1.status.name }
+    }
+
+    /// - Returns: whether it is new.
+    @discardableResult
+    func set(_ entry: Entry) -> Bool {
+        state.withLock { state in state.entries.updateValue(entry, forKey: entry.status.name) != entry }
+    }
+    func keepOnly(_ names: Set<String>) {
+        state.withLock { state in state.entries = state.entries.filter { names.contains($0.key) } }
+    }
+
+    /// False while another pass is at it: both would choose the same clips.
+    func beginEvicting(_ name: String) -> Bool { state.withLock { $0.evicting.insert(name).inserted } }
+    func endEvicting(_ name: String) { state.withLock { _ = $0.evicting.remove(name) } }
+}
+
+extension StateReport.Remote {
+    init(_ entry: RemoteStatuses.Entry) {
+        let status = entry.status
+        self.init(
+            name: status.name, followed: entry.isFollowed, lagSeconds: status.lagSeconds,
+            lagObjects: status.waitingObjects, lagBytes: status.waitingBytes,
+            oldestUnsentEvent: status.oldestUnsentEvent, objects: status.objects, bytes: status.bytes,
+            evictedObjects: status.evictedObjects, lockedObjects: status.lockedObjects,
+            backfillObjects: entry.backfillObjects, backfillBytes: entry.backfillBytes,
+            lastSuccess: status.progress.lastSuccess, failure: status.progress.failure)
+    }
+}

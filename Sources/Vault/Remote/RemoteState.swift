@@ -1,0 +1,602 @@
+import Core
+import Foundation
+import GRDB
+
+/// What is known of one remote: what was sent, what was proven to be there, what is to go. `remotes/<name>.sqlite`, a cache of
+/// the ledger and of the remote's listing: when it is lost, a listing tells again.
+///
+/// Only the process that holds the vault's lock writes it, over one connection.
+final class RemoteState: Sendable {
+    static let schemaVersion = 1
+
+    enum Object: Int, Sendable {
+        /// To be sent.
+        case waiting = 0
+        /// Being sent when last heard of: whether it came whole, a listing tells.
+        case begun = 1
+        /// The server said that it has it.
+        case sent = 2
+        /// Listed with the right size by a pass that began `settle` after it was sent, or later.
+        case listed = 3
+        /// To be deleted there.
+        case doomed = 4
+        /// Deletion was denied: object lock, or rights.
+        case kept = 5
+        /// Cannot be sent: what lies here is damaged or gone.
+        case unsendable = 6
+        /// Away for good there; the row stays until the ledger is level, so that nothing brings it back.
+        case gone = 7
+    }
+    struct Row: Sendable, Hashable {
+        var object: ObjectID
+        var bytes: Int
+        var state: Object
+        /// Whether the bytes there are proven: the server computed our checksum, or all of it was read back and compared.
+        var isProven: Bool
+        var sentAt: WallTime?
+        var clipEnd: WallTime
+        var isEvicted: Bool
+        /// What is there was read, and is not what was sent.
+        var isBad = false
+    }
+    /// How far the remote is behind.
+    struct Lag: Sendable, Hashable {
+        var objects = 0
+        var bytes = 0
+        /// End of the oldest clip that waits.
+        var oldest: WallTime?
+        /// End of the oldest clip with an event that waits.
+        var oldestEvent: WallTime?
+    }
+
+    private let database: DatabaseQueue
+    private static let upsertObject = """
+        INSERT INTO object (object, bytes, rank, entry, end, state) VALUES (?, ?, ?, ?, ?, 0)
+        ON CONFLICT (object) DO UPDATE SET entry = excluded.entry, rank = excluded.rank, end = excluded.end
+        """
+
+    /// Makes it when it is missing or unusable. Errors: `.index`, `.noSpace`.
+    init(_ path: String) throws(VaultError) {
+        do throws(VaultError) { database = try Self.open(path) } catch {
+            guard error.code == .index else { throw error }
+            // A cache: the listing of the remote tells again what it knew.
+            for suffix in ["", "-wal", "-shm"] { try PosixFileSystem().remove(path + suffix) }
+            database = try Self.open(path)
+        }
+    }
+
+    private static func open(_ path: String) throws(VaultError) -> DatabaseQueue {
+        try Index.wrapping {
+            var configuration = Configuration()
+            configuration.busyMode = .timeout(5)
+            configuration.prepareDatabase { db in
+                try db.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+            }
+            let database = try DatabaseQueue(path: path, configuration: configuration)
+            try database.write { db in
+                let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+                guard version != schemaVersion else { return }
+                guard version == 0 else { throw VaultError(.index, "The remote's state has schema \(version).") }
+                try db.execute(
+                    sql: """
+                        -- Times are microseconds since the Unix epoch, UTC; objects 32-byte digests, epochs 16-byte UUIDs.
+                        CREATE TABLE meta (key TEXT PRIMARY KEY NOT NULL, value NOT NULL) WITHOUT ROWID;
+                        CREATE TABLE object (
+                            object BLOB PRIMARY KEY NOT NULL,
+                            bytes INTEGER NOT NULL,
+                            -- 1: of a clip with an event, goes first.
+                            rank INTEGER NOT NULL,
+                            entry INTEGER NOT NULL,
+                            end INTEGER NOT NULL,
+                            state INTEGER NOT NULL,
+                            proven INTEGER NOT NULL DEFAULT 0,
+                            -- 1: read back, and found to be other bytes: what is there is replaced.
+                            bad INTEGER NOT NULL DEFAULT 0,
+                            sent INTEGER,
+                            -- Until when object lock keeps it.
+                            locked INTEGER,
+                            -- 0: lies here too; 1: the ledger says that it does not, its file may still be there; 2: it is not.
+                            evicted INTEGER NOT NULL DEFAULT 0
+                        ) WITHOUT ROWID;
+                        CREATE INDEX object_waiting ON object (rank DESC, entry DESC) WHERE state < 2;
+                        CREATE INDEX object_entry ON object (entry);
+                        CREATE INDEX object_doomed ON object (state) WHERE state IN (4, 5);
+                        CREATE INDEX object_evicted ON object (evicted) WHERE evicted = 1;
+                        CREATE INDEX object_listed ON object (end) WHERE state = 3 AND evicted = 0;
+                        CREATE TABLE epoch (
+                            epoch BLOB PRIMARY KEY NOT NULL,
+                            -- SHA-256 of the file as the ledger has it, and as it was sent.
+                            file BLOB NOT NULL,
+                            sent BLOB,
+                            -- 0: belongs there; 1: to be destroyed; 2: destroyed; 3: could not be.
+                            state INTEGER NOT NULL DEFAULT 0,
+                            why TEXT
+                        ) WITHOUT ROWID;
+                        PRAGMA user_version = \(schemaVersion)
+                        """)
+            }
+            return database
+        }
+    }
+
+    func close() { try? database.close() }
+
+    private func write<Value>(_ body: (Database) throws -> Value) throws(VaultError) -> Value {
+        try Index.wrapping { try database.write(body) }
+    }
+    private func read<Value>(_ body: (Database) throws -> Value) throws(VaultError) -> Value {
+        try Index.wrapping { try database.read(body) }
+    }
+
+    // MARK: Numbers
+
+    enum Key: String {
+        /// Ledger entries taken in.
+        case position
+        /// Ledger entries that the remote's checkpoint covers.
+        case sentEntries
+        /// When the last witness was left, and over how many entries.
+        case witnessed, witnessEntries
+        /// When the last whole listing began.
+        case listed
+        /// Bytes ever sent.
+        case sentBytes
+        /// Whether all objects that are missing here are to be brought back.
+        case backfill
+    }
+    func number(_ key: Key) throws(VaultError) -> Int64? {
+        try read { db in try Int64.fetchOne(db, sql: "SELECT value FROM meta WHERE key = ?", arguments: [key.rawValue])
+        }
+    }
+    func set(_ key: Key, _ value: Int64) throws(VaultError) {
+        try write { db in try Self.set(key, value, db) }
+    }
+    private static func set(_ key: Key, _ value: Int64, _ db: Database) throws {
+        try db.cachedStatement(sql: "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)")
+            .execute(arguments: [key.rawValue, value])
+    }
+    /// Digest of `vault.json`, or of another small file, as it was last sent.
+    func digest(_ name: String) throws(VaultError) -> ObjectID? {
+        try read { db in
+            try Data.fetchOne(db, sql: "SELECT value FROM meta WHERE key = ?", arguments: ["file " + name])
+        }.flatMap { ObjectID(digest: Array($0)) }
+    }
+    func set(digest: ObjectID, of name: String) throws(VaultError) {
+        try write { db in
+            try db.execute(
+                sql: "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
+                arguments: ["file " + name, Data(digest.digest)])
+        }
+    }
+
+    // MARK: Following the ledger
+
+    /// Takes in what the ledger says; memory stays bounded however much that is.
+    func follow(_ ledger: LedgerReader, _ contents: RemoteDescription.Contents) throws(VaultError) {
+        var batch: [(Int, LedgerEntry?)] = []
+        let first = Int(try number(.position) ?? 0)
+        var next = first
+        try ledger.replay(from: first) { (position, entry) throws(VaultError) in
+            batch.append((position, entry))
+            next = position + 1
+            if batch.count == 1024 {
+                try take(batch, next, contents)
+                batch = []
+            }
+        }
+        if !batch.isEmpty { try take(batch, next, contents) }
+    }
+
+    private func take(
+        _ batch: [(Int, LedgerEntry?)], _ next: Int, _ contents: RemoteDescription.Contents
+    ) throws(VaultError) {
+        try write { db in
+            for (position, entry) in batch {
+                switch entry?.body {
+                case .clip(let clip) where contents != .onlyEpochKeys:
+                    let rank = clip.kind == .event || clip.kind == .labelled ? 1 : 0
+                    try db.cachedStatement(sql: Self.upsertObject).execute(arguments: [
+                        Data(clip.object.digest), clip.byteCount, rank, position, clip.end.microseconds,
+                    ])
+                case .delete(let deletion): try Self.doom(deletion.object, db)
+                case .lost(let record), .quarantine(let record):
+                    // It is gone here and nobody removed it: the copy there is the last one.
+                    try db.cachedStatement(sql: "UPDATE object SET state = 6 WHERE object = ? AND state < 2")
+                        .execute(arguments: [Data(record.object.digest)])
+                case .epoch(let epoch) where contents != .withoutEpochKeys:
+                    try Self.set(epoch.epoch, epoch.file, db)
+                case .rewrap(let epoch, let file, _) where contents != .withoutEpochKeys:
+                    try Self.set(epoch, file, db)
+                case .shred(let epoch, _):
+                    try db.cachedStatement(sql: "UPDATE epoch SET state = 1 WHERE epoch = ? AND state = 0")
+                        .execute(arguments: [epoch.blob])
+                case .evict(let record):
+                    for object in record.objects {
+                        try db.cachedStatement(sql: "UPDATE object SET evicted = 1 WHERE object = ? AND evicted = 0")
+                            .execute(arguments: [Data(object.digest)])
+                    }
+                case .fetch(let record):
+                    for object in record.objects {
+                        try db.cachedStatement(sql: "UPDATE object SET evicted = 0 WHERE object = ?")
+                            .execute(arguments: [Data(object.digest)])
+                    }
+                default: break
+                }
+            }
+            try Self.set(.position, Int64(next), db)
+        }
+    }
+    private static func set(_ epoch: EpochID, _ file: ObjectID, _ db: Database) throws {
+        try db.cachedStatement(
+            sql: "INSERT INTO epoch (epoch, file) VALUES (?, ?) ON CONFLICT (epoch) DO UPDATE SET file = excluded.file"
+        ).execute(arguments: [epoch.blob, Data(file.digest)])
+    }
+    private static func doom(_ object: ObjectID, _ db: Database) throws {
+        let name = Data(object.digest)
+        // What was never begun is nowhere.
+        try db.cachedStatement(sql: "DELETE FROM object WHERE object = ? AND state IN (0, 6)").execute(arguments: [name]
+        )
+        try db.cachedStatement(sql: "UPDATE object SET state = 4 WHERE object = ? AND state IN (1, 2, 3)")
+            .execute(arguments: [name])
+    }
+
+    // MARK: Sending
+
+    /// Who goes next: of clips with events the newest, then of the others the newest (B1).
+    func waiting(limit: Int, excluding busy: Set<ObjectID>) throws(VaultError) -> [Row] {
+        try read { db in
+            let rows = try Row.all(
+                db,
+                """
+                WHERE state < 2 ORDER BY rank DESC, entry DESC LIMIT ?
+                """, [limit + busy.count])
+            return Array(rows.filter { !busy.contains($0.object) }.prefix(limit))
+        }
+    }
+    func set(_ object: ObjectID, _ state: Object, isProven: Bool = false, at time: WallTime? = nil, bytes: Int = 0)
+        throws(VaultError)
+    {
+        try write { db in
+            // Whatever was doomed or deleted while it was under way stays so.
+            try db.cachedStatement(
+                sql: """
+                    UPDATE object SET state = ?2, proven = max(proven * (?2 >= 2), ?3), sent = coalesce(?4, sent),
+                    bad = bad * (?2 < 2)
+                    WHERE object = ?1 AND state NOT IN (4, 5, 7)
+                    """
+            ).execute(arguments: [Data(object.digest), state.rawValue, isProven, time?.microseconds])
+            guard bytes > 0 else { return }
+            let sum = try Int64.fetchOne(db, sql: "SELECT value FROM meta WHERE key = 'sentBytes'") ?? 0
+            try Self.set(.sentBytes, sum + Int64(bytes), db)
+        }
+    }
+    func row(_ object: ObjectID) throws(VaultError) -> Row? {
+        try read { db in try Row.all(db, "WHERE object = ?", [Data(object.digest)]).first }
+    }
+    func epochsToSend() throws(VaultError) -> [(epoch: EpochID, file: ObjectID)] {
+        try read { db in
+            try GRDB.Row.fetchAll(
+                db, sql: "SELECT epoch, file FROM epoch WHERE state = 0 AND (sent IS NULL OR sent <> file)"
+            ).map { row in
+                guard let file = ObjectID(digest: Array(row["file"] as Data)) else {
+                    throw VaultError(.index, "The remote's state holds a malformed digest.")
+                }
+                return (try EpochID(blob: row["epoch"]), file)
+            }
+        }
+    }
+    func sent(_ epoch: EpochID, _ file: ObjectID) throws(VaultError) {
+        try write { db in
+            try db.execute(
+                sql: "UPDATE epoch SET sent = ? WHERE epoch = ?", arguments: [Data(file.digest), epoch.blob])
+        }
+    }
+
+    // MARK: Removing
+
+    func doomed(limit: Int) throws(VaultError) -> [Row] {
+        try read { db in try Row.all(db, "WHERE state = 4 LIMIT ?", [limit]) }
+    }
+    /// Those whose lock has run out are tried again.
+    func tryAgain(_ now: WallTime) throws(VaultError) {
+        try write { db in
+            try db.execute(
+                sql: "UPDATE object SET state = 4 WHERE state = 5 AND (locked IS NULL OR locked <= ?)",
+                arguments: [now.microseconds])
+            try db.execute(sql: "UPDATE epoch SET state = 1 WHERE state = 3")
+        }
+    }
+    func removed(_ object: ObjectID) throws(VaultError) {
+        try write { db in
+            try db.cachedStatement(sql: "DELETE FROM object WHERE object = ? AND state = 4")
+                .execute(arguments: [Data(object.digest)])
+        }
+    }
+    func kept(_ object: ObjectID, until: WallTime?) throws(VaultError) {
+        try write { db in
+            try db.execute(
+                sql: "UPDATE object SET state = 5, locked = ? WHERE object = ? AND state = 4",
+                arguments: [until?.microseconds, Data(object.digest)])
+        }
+    }
+    func kept() throws(VaultError) -> (objects: Int, until: WallTime?) {
+        try read { db in
+            let row = try GRDB.Row.fetchOne(
+                db, sql: "SELECT count(*) AS n, max(locked) AS until FROM object WHERE state = 5")
+            return (row?["n"] ?? 0, (row?["until"] as Int64?).map(WallTime.init(microseconds:)))
+        }
+    }
+    func epochsToDestroy() throws(VaultError) -> [EpochID] {
+        try read { db in
+            try Data.fetchAll(db, sql: "SELECT epoch FROM epoch WHERE state = 1").map { try EpochID(blob: $0) }
+        }
+    }
+    /// `why` is nil when it is destroyed.
+    func destroyed(_ epoch: EpochID, why: String?) throws(VaultError) {
+        try write { db in
+            try db.execute(
+                sql: "UPDATE epoch SET state = ?, why = ?, sent = NULL WHERE epoch = ?",
+                arguments: [why == nil ? 2 : 3, why, epoch.blob])
+        }
+    }
+    enum EpochCopy: Sendable, Hashable {
+        case none, there, destroyed
+        case notDestroyed(String)
+    }
+    func copy(of epoch: EpochID) throws(VaultError) -> EpochCopy {
+        try read { db in
+            guard
+                let row = try GRDB.Row.fetchOne(
+                    db, sql: "SELECT state, sent, why FROM epoch WHERE epoch = ?", arguments: [epoch.blob])
+            else { return .none }
+            return Self.copy(row)
+        }
+    }
+    private static func copy(_ row: GRDB.Row) -> EpochCopy {
+        switch row["state"] as Int {
+        case 0, 1: (row["sent"] as Data?) == nil ? .none : .there
+        case 2: .destroyed
+        default: .notDestroyed(row["why"] ?? "")
+        }
+    }
+
+    func epochs() throws(VaultError) -> [(epoch: EpochID, file: ObjectID, copy: EpochCopy)] {
+        try read { db in
+            try GRDB.Row.fetchAll(db, sql: "SELECT epoch, file, sent, state, why FROM epoch ORDER BY epoch").map {
+                row in
+                guard let file = ObjectID(digest: Array(row["file"] as Data)) else {
+                    throw VaultError(.index, "The remote's state holds a malformed digest.")
+                }
+                return (try EpochID(blob: row["epoch"]), file, Self.copy(row))
+            }
+        }
+    }
+    /// It is not there as it was sent: it goes again.
+    func unsent(_ epoch: EpochID) throws(VaultError) {
+        try write { db in
+            try db.execute(sql: "UPDATE epoch SET sent = NULL WHERE epoch = ? AND state = 0", arguments: [epoch.blob])
+        }
+    }
+
+    // MARK: Listings
+
+    /// A page of a whole listing. What is there and was thought to be waiting is not sent again.
+    ///
+    /// - Parameters:
+    ///   - began: when the listing began.
+    ///   - settle: µs; what was sent later than that before `began` is not proven by it (V5).
+    /// - Returns: objects there that no row knows.
+    func listed(
+        _ page: [(object: ObjectID, bytes: Int)], began: WallTime, settle: Int64
+    ) throws(VaultError) -> [ObjectID] {
+        try write { db in
+            var unknown: [ObjectID] = []
+            try db.execute(sql: "CREATE TEMP TABLE IF NOT EXISTS seen (object BLOB PRIMARY KEY NOT NULL) WITHOUT ROWID")
+            for (object, bytes) in page {
+                let name = Data(object.digest)
+                guard
+                    let row = try GRDB.Row.fetchOne(
+                        db.cachedStatement(sql: "SELECT bytes, state, sent, bad FROM object WHERE object = ?"),
+                        arguments: [name])
+                else {
+                    unknown.append(object)
+                    continue
+                }
+                guard row["bytes"] as Int == bytes, !(row["bad"] as Bool) else { continue }
+                try db.cachedStatement(sql: "INSERT OR IGNORE INTO seen (object) VALUES (?)").execute(arguments: [name])
+                let sent = row["sent"] as Int64?
+                switch Object(rawValue: row["state"]) {
+                case .waiting, .begun, .unsendable:
+                    // It came whole without our hearing of it. From now on its time to settle runs.
+                    try db.cachedStatement(sql: "UPDATE object SET state = 2, sent = ? WHERE object = ?")
+                        .execute(arguments: [began.microseconds, name])
+                case .sent where (sent ?? .max) <= began.microseconds.subtractingSaturating(settle):
+                    try db.cachedStatement(sql: "UPDATE object SET state = 3 WHERE object = ?")
+                        .execute(arguments: [name])
+                default: break
+                }
+            }
+            return unknown
+        }
+    }
+    func beginListing() throws(VaultError) {
+        try write { db in try db.execute(sql: "DROP TABLE IF EXISTS temp.seen") }
+    }
+    /// What should be there and was not in the whole listing, or with another size, up to `limit` of them: those that lie here
+    /// still are sent again.
+    func endListing(began: WallTime, limit: Int) throws(VaultError) -> (missing: Int, named: [Row]) {
+        try write { db in
+            try db.execute(sql: "CREATE TEMP TABLE IF NOT EXISTS seen (object BLOB PRIMARY KEY NOT NULL) WITHOUT ROWID")
+            let absent = """
+                WHERE state IN (2, 3) AND coalesce(sent, 0) <= ?1
+                AND NOT EXISTS (SELECT 1 FROM temp.seen AS s WHERE s.object = object.object)
+                """
+            let count =
+                try Int.fetchOne(db, sql: "SELECT count(*) FROM object \(absent)", arguments: [began.microseconds]) ?? 0
+            let named = try Row.all(db, absent + " LIMIT \(max(0, limit))", [began.microseconds])
+            try db.execute(
+                sql: "UPDATE object SET state = 1, proven = 0 \(absent) AND evicted = 0",
+                arguments: [began.microseconds])
+            try db.execute(
+                sql: "UPDATE object SET state = 6, proven = 0 \(absent) AND evicted > 0",
+                arguments: [began.microseconds])
+            try db.execute(sql: "DROP TABLE temp.seen")
+            try Self.set(.listed, began.microseconds, db)
+            return (count, named)
+        }
+    }
+
+    /// Objects there whose bytes were read and compared, or not.
+    func read(_ object: ObjectID, isGood: Bool) throws(VaultError) {
+        try write { db in
+            try db.execute(
+                sql: isGood
+                    ? "UPDATE object SET proven = 1, bad = 0 WHERE object = ?"
+                    : "UPDATE object SET proven = 0, bad = 1, state = CASE evicted WHEN 0 THEN 1 ELSE 6 END WHERE object = ?",
+                arguments: [Data(object.digest)])
+        }
+    }
+    /// `count` objects by chance among those that should be there; nil: all, in order behind `after`.
+    func sample(_ count: Int?, after: ObjectID? = nil) throws(VaultError) -> [Row] {
+        try read { db in
+            guard let count else {
+                return try Row.all(
+                    db, "WHERE state IN (2, 3) AND object > ? ORDER BY object LIMIT 256",
+                    [after.map { Data($0.digest) } ?? Data()])
+            }
+            return try Row.all(db, "WHERE state IN (2, 3) ORDER BY random() LIMIT ?", [count])
+        }
+    }
+
+    // MARK: Eviction
+
+    /// Oldest first: proven to be there twice over, and ended by then.
+    func evictable(endedBy time: WallTime, limit: Int) throws(VaultError) -> [Row] {
+        try read { db in
+            try Row.all(
+                db, "WHERE state = 3 AND evicted = 0 AND proven = 1 AND end <= ? ORDER BY end LIMIT ?",
+                [time.microseconds, limit])
+        }
+    }
+    enum Eviction: Int, Sendable {
+        case here = 0
+        case entered = 1
+        case gone = 2
+    }
+    func evicted(_ objects: [ObjectID], _ eviction: Eviction) throws(VaultError) {
+        try write { db in
+            for object in objects {
+                try db.cachedStatement(sql: "UPDATE object SET evicted = ? WHERE object = ?")
+                    .execute(arguments: [eviction.rawValue, Data(object.digest)])
+            }
+        }
+    }
+    func evictionsToFinish(limit: Int) throws(VaultError) -> [Row] {
+        try read { db in try Row.all(db, "WHERE evicted = 1 AND state = 3 AND proven = 1 LIMIT ?", [limit]) }
+    }
+    /// Not proven yet though listed: candidates for one full read where the server's checksums mean nothing.
+    func unproven(limit: Int, endedBy time: WallTime) throws(VaultError) -> [Row] {
+        try read { db in
+            try Row.all(
+                db, "WHERE state = 3 AND evicted < 2 AND proven = 0 AND end <= ? ORDER BY end LIMIT ?",
+                [time.microseconds, limit])
+        }
+    }
+    /// Whether it is there as far as anybody knows.
+    func has(_ object: ObjectID) throws(VaultError) -> Bool {
+        guard let row = try row(object) else { return false }
+        return row.state == .sent || row.state == .listed || row.state == .doomed || row.state == .kept
+    }
+
+    // MARK: Restoring
+
+    /// Newest first, what the remote has.
+    func present(before entry: Int64, limit: Int) throws(VaultError) -> [(row: Row, entry: Int64)] {
+        try read { db in
+            try GRDB.Row.fetchAll(
+                db, sql: Row.columns + " WHERE state IN (2, 3) AND entry < ? ORDER BY entry DESC LIMIT ?",
+                arguments: [entry, limit]
+            ).map { (try Row($0), $0["entry"]) }
+        }
+    }
+    func absentTotal() throws(VaultError) -> (objects: Int, bytes: Int) {
+        try read { db in
+            let row = try GRDB.Row.fetchOne(
+                db,
+                sql:
+                    "SELECT count(*) AS n, ifnull(sum(bytes), 0) AS bytes FROM object WHERE state IN (2, 3) AND evicted > 0"
+            )
+            return (row?["n"] ?? 0, row?["bytes"] ?? 0)
+        }
+    }
+    /// A reading node's: the ledger that was there names it.
+    func assumed(_ object: ObjectID) throws(VaultError) {
+        try write { db in
+            try db.cachedStatement(sql: "UPDATE object SET state = 2, evicted = 2 WHERE object = ? AND state < 2")
+                .execute(arguments: [Data(object.digest)])
+        }
+    }
+    /// Newest first, what does not lie here.
+    func absent(before entry: Int64, limit: Int) throws(VaultError) -> [(row: Row, entry: Int64)] {
+        try read { db in
+            try GRDB.Row.fetchAll(
+                db,
+                sql: Row.columns + " WHERE state IN (2, 3) AND evicted > 0 AND entry < ? ORDER BY entry DESC LIMIT ?",
+                arguments: [entry, limit]
+            ).map { (try Row($0), $0["entry"]) }
+        }
+    }
+
+    // MARK: Status
+
+    func lag() throws(VaultError) -> Lag {
+        try read { db in
+            let row = try GRDB.Row.fetchOne(
+                db,
+                sql: """
+                    SELECT count(*) AS n, ifnull(sum(bytes), 0) AS bytes, min(end) AS oldest,
+                    min(CASE rank WHEN 1 THEN end END) AS event FROM object WHERE state < 2
+                    """)
+            return Lag(
+                objects: row?["n"] ?? 0, bytes: row?["bytes"] ?? 0,
+                oldest: (row?["oldest"] as Int64?).map(WallTime.init(microseconds:)),
+                oldestEvent: (row?["event"] as Int64?).map(WallTime.init(microseconds:)))
+        }
+    }
+    /// Objects and bytes by state; evicted ones apart.
+    func counts() throws(VaultError) -> (there: Int, bytes: Int, proven: Int, evicted: Int, unsendable: Int) {
+        try read { db in
+            let row = try GRDB.Row.fetchOne(
+                db,
+                sql: """
+                    SELECT ifnull(sum(state IN (2, 3)), 0) AS n,
+                    ifnull(sum(CASE WHEN state IN (2, 3) THEN bytes END), 0) AS bytes,
+                    ifnull(sum(state = 3 AND proven = 1), 0) AS proven,
+                    ifnull(sum(evicted > 0 AND state IN (2, 3)), 0) AS evicted,
+                    ifnull(sum(state = 6), 0) AS unsendable FROM object
+                    """)
+            return (
+                row?["n"] ?? 0, row?["bytes"] ?? 0, row?["proven"] ?? 0, row?["evicted"] ?? 0, row?["unsendable"] ?? 0
+            )
+        }
+    }
+}
+
+extension RemoteState.Row {
+    fileprivate static let columns = "SELECT object, bytes, state, proven, sent, end, evicted, bad, entry FROM object"
+
+    fileprivate static func all(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> [Self] {
+        try GRDB.Row.fetchAll(
+            db.cachedStatement(sql: columns + " " + condition), arguments: arguments
+        ).map { try Self($0) }
+    }
+    fileprivate init(_ row: GRDB.Row) throws {
+        guard let object = ObjectID(digest: Array(row["object"] as Data)),
+            let state = RemoteState.Object(rawValue: row["state"])
+        else { throw VaultError(.index, "The remote's state holds a malformed row.") }
+        self.init(
+            object: object, bytes: row["bytes"], state: state, isProven: row["proven"],
+            sentAt: (row["sent"] as Int64?).map(WallTime.init(microseconds:)),
+            clipEnd: WallTime(microseconds: row["end"]), isEvicted: (row["evicted"] as Int) > 0, isBad: row["bad"])
+    }
+}
