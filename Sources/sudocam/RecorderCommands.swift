@@ -18,8 +18,10 @@ struct StatusCommand: AsyncParsableCommand {
                     + (status.verifiedSince.map { ["  everything kept was read and compared since \($0)"] } ?? [])
                     + status.remotes.map(Self.text) + status.alarms.map { "  ALARM: \($0)" }).joined(separator: "\n")
             }
-            if !status.alarms.isEmpty || status.cameras.contains(where: { !["recording", "archived"].contains($0.state) })
-                || status.remotes.contains(where: { $0.failure != nil }) {
+            if !status.alarms.isEmpty
+                || status.cameras.contains(where: { !["recording", "archived"].contains($0.state) })
+                || status.remotes.contains(where: { $0.failure != nil })
+            {
                 throw ExitCode(5)
             }
         }

@@ -78,7 +78,8 @@ private func text(_ status: RemoteCommands.Status) -> String {
     lines.append(
         status.lagObjects == 0
             ? "  level with the vault"
-            : "  behind by \(span(Double(status.lagSeconds))): \(status.lagObjects) object(s), \(bytes(status.lagBytes)) wait")
+            : "  behind by \(span(Double(status.lagSeconds))): \(status.lagObjects) object(s), \(bytes(status.lagBytes)) wait"
+    )
     if let event = status.oldestUnsentEvent { lines.append("  oldest event not sent: \(event)") }
     lines.append(
         "  \(status.objects) object(s) there, \(bytes(status.bytes)), \(status.provenObjects) proven, \(status.evictedObjects) lie there only"
@@ -128,8 +129,10 @@ extension RemoteCommand {
                 let added = try await RemoteCommands.add(
                     try configuration.read(), name, settings, contents: contents, isProbed: probe)
                 try output.print(added) {
-                    let found = added.capabilities?.lines.map { "  \($0)" } ?? ["  The server was not asked what it can."]
-                    return ([text(added)] + found + ["The recorder sends what there is; `sudocam remote status` shows it."])
+                    let found =
+                        added.capabilities?.lines.map { "  \($0)" } ?? ["  The server was not asked what it can."]
+                    return
+                        ([text(added)] + found + ["The recorder sends what there is; `sudocam remote status` shows it."])
                         .joined(separator: "\n")
                 }
             }

@@ -53,7 +53,8 @@ struct UseOptions: ParsableArguments {
     var evictAfter: String?
     @Option(help: "How long after sending a listing counts as proof; default: 1d.") var evictSettle: String?
     @Option(help: "Keep so much of what was read back from there, as 2GB.") var cache: String?
-    @Flag(help: "Put keys/owner.age there too: the passphrase alone then opens a restored vault.") var withOwnerKey = false
+    @Flag(help: "Put keys/owner.age there too: the passphrase alone then opens a restored vault.") var withOwnerKey =
+        false
 
     func fill(_ settings: inout RemoteCommands.Settings) throws {
         settings.limit = try limit.map { $0 == "none" ? 0 : try Self.rate($0) }

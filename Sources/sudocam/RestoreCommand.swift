@@ -8,8 +8,10 @@ import Vault
 
 /// What opens a vault on a machine that has none of its keys.
 struct OpeningOptions: ParsableArguments {
-    @Flag(help: "Ask for an identity (AGE-SECRET-KEY-1…): the recovery identity, or the owner's own.") var identity = false
-    @Option(help: "A copy of keys/owner.age that was kept elsewhere; its passphrase is asked for.") var ownerFile: String?
+    @Flag(help: "Ask for an identity (AGE-SECRET-KEY-1…): the recovery identity, or the owner's own.") var identity =
+        false
+    @Option(help: "A copy of keys/owner.age that was kept elsewhere; its passphrase is asked for.") var ownerFile:
+        String?
     @OptionGroup var passphrase: PassphraseOptions
 
     func validate() throws {
@@ -20,7 +22,8 @@ struct OpeningOptions: ParsableArguments {
 /// Where the epochs' keys are, if not beside the footage.
 struct KeysElsewhereOptions: ParsableArguments {
     @Option(help: "The epochs' keys lie there: https://host[:port]/bucket[/prefix].") var epochKeysFrom: String?
-    @Option(help: "With --epoch-keys-from: credentials of their own; default: the same.") var epochKeysCredentials: String?
+    @Option(help: "With --epoch-keys-from: credentials of their own; default: the same.") var epochKeysCredentials:
+        String?
 
     /// Changes `footage` to say that its keys are elsewhere.
     func description(_ footage: inout RemoteDescription, _ server: ServerOptions) -> RemoteDescription? {
@@ -144,7 +147,9 @@ extension RemoteCommand {
                     )
                 }
                 if !signs {
-                    say("There is no signing key there for this identity: the vault plays, and nothing is recorded into it.")
+                    say(
+                        "There is no signing key there for this identity: the vault plays, and nothing is recorded into it."
+                    )
                 }
                 let restored = RestoreCommands.Restored(
                     mirrored, path: vault, recorder: signs, absent: absent, configuration: written)
@@ -185,7 +190,9 @@ extension RemoteCommand {
         private func bring(
             _ absent: (objects: Int, bytes: Int)?, _ body: (TransferMeter) async throws -> BackfillReport
         ) async throws {
-            if let absent, absent.objects > 0 { say("\(absent.objects) object(s), \(bytes(absent.bytes)) come, newest first.") }
+            if let absent, absent.objects > 0 {
+                say("\(absent.objects) object(s), \(bytes(absent.bytes)) come, newest first.")
+            }
             let meter = TransferMeter()
             defer { meter.end() }
             let report = try await body(meter)

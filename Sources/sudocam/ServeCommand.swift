@@ -6,7 +6,8 @@ import Vault
 
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "serve", abstract: "Record, and serve the page; or --from a remote: play what another machine records.")
+        commandName: "serve",
+        abstract: "Record, and serve the page; or --from a remote: play what another machine records.")
 
     @OptionGroup var configuration: ConfigurationOptions
     @Flag(help: "Go on with a vault that is older than it was seen here; the ledger will say so.")
@@ -82,7 +83,9 @@ struct ReadingOptions: ParsableArguments {
             line.end()
             FileHandle.standardError.write(Data("sudocam: \(error)\n".utf8))
         }
-        if let sealed = try await owner(description, isNew) { try await RestoreCommands.adopt(ownerFile: sealed, at: folder) }
+        if let sealed = try await owner(description, isNew) {
+            try await RestoreCommands.adopt(ownerFile: sealed, at: folder)
+        }
         if try RestoreCommands.stage(folder) == .mirrored, isNew {
             _ = try await RestoreCommands.adoptMirrored(settings, Self.name, isBackfilled: false)
         }

@@ -91,6 +91,18 @@ import Testing
         #expect(try await bench.vault.verify().findings.filter { $0.kind != .deletedEarly } == [])
     }
 
+    @Test func `more held clips than one look takes do not keep the later ones here`() async throws {
+        let bench = try await Self.settled()
+        try await bench.remote.listAgain(after: RemoteBench.day)
+        let held = TimeRange(bench.clips[0].range.start, bench.clips[3].range.end)
+        _ = try await bench.vault.hold(camera: nil, range: held, note: "")
+        #expect(try await bench.remote.evictable().objects == 2)
+        let first = try await bench.remote.evict(limit: 1)
+        #expect(first.objects == 1 && first.isUnfinished)
+        #expect(try await bench.remote.evict(limit: 2) == EvictionReport(objects: 1, bytes: first.bytes + 1))
+        #expect(bench.clips.map(bench.isHere) == [true, true, true, true, false, false])
+    }
+
     @Test func `an evicted clip reads through at once: a seek costs two requests, and nothing the second time`()
         async throws
     {

@@ -90,7 +90,8 @@ public enum DrillCommands {
             drill.ledgerKey = mirrored.key
             drill.mirrorSeconds = mirrorSeconds
             if mirrored.missingEpochs > 0 {
-                drill.findings.insert("the keys of \(mirrored.missingEpochs) day(s) of cameras are missing there", at: 0)
+                drill.findings.insert(
+                    "the keys of \(mirrored.missingEpochs) day(s) of cameras are missing there", at: 0)
             }
             await vault.close()
             return drill
@@ -156,7 +157,8 @@ public enum DrillCommands {
                 continue
             }
             let chance = WallTime(
-                microseconds: Int64.random(in: span.start.microseconds...max(span.start.microseconds, span.end.microseconds)))
+                microseconds: Int64.random(
+                    in: span.start.microseconds...max(span.start.microseconds, span.end.microseconds)))
             let at = try await vault.clip(at: chance, camera: camera)
             let before = try await vault.clip(before: chance, camera: camera)
             guard let clip = at ?? before else { break }

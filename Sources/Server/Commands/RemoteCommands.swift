@@ -36,7 +36,8 @@ public enum RemoteCommands {
 
         /// Whether the server is another one then, or sees another client.
         var isAboutServer: Bool {
-            url != nil || region != nil || style != nil || authorities != nil || allowsPlain != nil || credentials != nil
+            url != nil || region != nil || style != nil || authorities != nil || allowsPlain != nil
+                || credentials != nil
         }
         public func apply(to description: inout RemoteDescription) {
             if let url { description.url = url }
@@ -97,7 +98,11 @@ public enum RemoteCommands {
     ) async throws(VaultError) -> Answer {
         if request.action == .status {
             let remotes: [Remote]
-            if let name = request.name { remotes = [try vault.remote(named: name)] } else { remotes = try vault.openRemotes() }
+            if let name = request.name {
+                remotes = [try vault.remote(named: name)]
+            } else {
+                remotes = try vault.openRemotes()
+            }
             var statuses: [RemoteStatus] = []
             for remote in remotes { statuses.append(try await remote.status()) }
             return Answer(statuses: statuses)
@@ -213,7 +218,7 @@ public enum RemoteCommands {
         }
         // Proof needs a listing that began long enough after the sending.
         try await remote.listAgain(after: 0)
-        try await remote.proveByReading(limit: 64)
+        while try await remote.proveByReading(limit: 64) == 64, !Task.isCancelled {}
         var evicted = Evicted(dryRun: false, objects: 0, bytes: 0)
         while !Task.isCancelled {
             let report = try await remote.evict()

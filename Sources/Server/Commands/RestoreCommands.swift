@@ -174,9 +174,10 @@ public enum RestoreCommands {
         progress: @escaping @Sendable (RemoteCommands.Progress) -> Void
     ) async throws -> BackfillReport {
         try await opened(configuration) { vault in
-            guard let report = try await RemoteCommands.perform(
-                RemoteCommands.Request(action: .fetch, name: name), vault, progress: progress
-            ).backfill
+            guard
+                let report = try await RemoteCommands.perform(
+                    RemoteCommands.Request(action: .fetch, name: name), vault, progress: progress
+                ).backfill
             else { throw ServerError(.refused, "Nothing was said of what came back.") }
             return report
         }

@@ -109,22 +109,32 @@ extension RecorderServices {
         let now = time.wallNow()
         let seconds = { (time: WallTime) in max(0, now - time) / 1_000_000 }
         let families: [(String, String, String, (RemoteStatuses.Entry) -> Int64?)] = [
-            ("remote_up", "gauge", "1 while nothing keeps the remote from getting level.",
-                { $0.status.progress.failure == nil ? 1 : 0 }),
-            ("remote_lag_seconds", "gauge", "Age of the oldest clip that waits to be sent; 0: none.",
-                { $0.status.lagSeconds }),
+            (
+                "remote_up", "gauge", "1 while nothing keeps the remote from getting level.",
+                { $0.status.progress.failure == nil ? 1 : 0 }
+            ),
+            (
+                "remote_lag_seconds", "gauge", "Age of the oldest clip that waits to be sent; 0: none.",
+                { $0.status.lagSeconds }
+            ),
             ("remote_lag_bytes", "gauge", "Bytes that wait to be sent.", { Int64($0.status.waitingBytes) }),
             ("remote_lag_objects", "gauge", "Objects that wait to be sent.", { Int64($0.status.waitingObjects) }),
-            ("remote_oldest_unsent_event_age_seconds", "gauge",
+            (
+                "remote_oldest_unsent_event_age_seconds", "gauge",
                 "Age of the oldest clip with an event that waits to be sent; 0: none.",
-                { $0.status.oldestUnsentEvent.map(seconds) ?? 0 }),
+                { $0.status.oldestUnsentEvent.map(seconds) ?? 0 }
+            ),
             ("remote_sent_bytes_total", "counter", "Bytes of objects ever sent there.", { $0.sentBytes }),
             ("remote_objects", "gauge", "Objects known to lie there.", { Int64($0.status.objects) }),
             ("remote_evicted_objects", "gauge", "Objects that lie there only.", { Int64($0.status.evictedObjects) }),
-            ("remote_locked_objects", "gauge", "Objects removed here and kept there by object lock or rights.",
-                { Int64($0.status.lockedObjects) }),
-            ("remote_last_success_age_seconds", "gauge", "Since something was last accepted there.",
-                { $0.status.progress.lastSuccess.map(seconds) }),
+            (
+                "remote_locked_objects", "gauge", "Objects removed here and kept there by object lock or rights.",
+                { Int64($0.status.lockedObjects) }
+            ),
+            (
+                "remote_last_success_age_seconds", "gauge", "Since something was last accepted there.",
+                { $0.status.progress.lastSuccess.map(seconds) }
+            ),
         ]
         for (name, type, help, value) in families {
             out.family(name, type, help)

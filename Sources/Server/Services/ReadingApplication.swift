@@ -63,7 +63,8 @@ public struct ReadingApplication: Sendable {
         let keys = KeyService(recorder: services, unlock: configuration.unlock, logger: logger)
         let watch = IdleLock(
             recorder: services, changes: changes, locksWhenIdle: configuration.unlock == nil, logger: logger)
-        try await ServiceGroup.runAll([media, follow, NameService(recorder: services), keys, control, watch, page], logger: logger)
+        try await ServiceGroup.runAll(
+            [media, follow, NameService(recorder: services), keys, control, watch, page], logger: logger)
     }
 }
 

@@ -186,7 +186,7 @@ extension RecorderServices {
     /// Before retention deletes anything because the disk is short: what lies elsewhere too goes first, whatever its age.
     func giveUpCopies(keepingFree bytes: Int) async {
         for remote in vault.remotes where remote.description.eviction != nil {
-            while vault.diskPressure != .none || ((try? vault.freeBytes()) ?? .max) < bytes, !Task.isCancelled {
+            while vault.lacksSpace(keepingFree: bytes), !Task.isCancelled {
                 guard (try? await giveUpCopies(in: remote, isPressed: true)) == true else { break }
             }
         }

@@ -142,7 +142,8 @@ struct ControlSocket: Service {
             }
         default:
             return Reply(
-                ok: false, code: "unknown-command", message: "Known are status, lock, unlock, retention, remote and key.")
+                ok: false, code: "unknown-command",
+                message: "Known are status, lock, unlock, retention, remote and key.")
         }
     }
 }

@@ -19,18 +19,8 @@ extension Remote {
         let endedBy = isPressed ? now : now - policy.after
         var report = EvictionReport()
         try await finishEvictions()
-        let rows = try await on { (state) throws(VaultError) in try state.evictable(endedBy: endedBy, limit: limit) }
-        report.isUnfinished = rows.count == limit
-        let holds = try vault.index.holds()
-        var chosen: [RemoteState.Row] = []
-        for row in rows {
-            guard let clip = try vault.index.clip(row.object, vault.id), !holds.contains(where: { $0.covers(clip) })
-            else {
-                continue
-            }
-            chosen.append(row)
-        }
-        if chosen.isEmpty { report.isUnfinished = false }
+        let chosen = try await evictable(endedBy: endedBy, limit: limit)
+        report.isUnfinished = chosen.count == limit
         var left = chosen[...]
         while !left.isEmpty {
             let batch = Array(left.prefix(EvictionRecord.limit))
@@ -47,11 +37,36 @@ extension Remote {
         return report
     }
 
+    /// What may go, oldest first: held clips are passed over, however many there are.
+    func evictable(endedBy: WallTime, limit: Int) async throws(VaultError) -> [RemoteState.Row] {
+        let holds = try vault.index.holds()
+        var chosen: [RemoteState.Row] = []
+        var last: RemoteState.Row?
+        while chosen.count < limit {
+            let after = last
+            let rows = try await on { (state) throws(VaultError) in
+                try state.evictable(endedBy: endedBy, after: after, limit: Self.evictionPage)
+            }
+            for row in rows where chosen.count < limit {
+                guard let clip = try vault.index.clip(row.object, vault.id), !holds.contains(where: { $0.covers(clip) })
+                else { continue }
+                chosen.append(row)
+            }
+            guard rows.count == Self.evictionPage else { break }
+            last = rows.last
+        }
+        return chosen
+    }
+    private static let evictionPage = 256
+
     /// Where the server's checksums mean nothing, one full reading does: of the oldest that would go, a few at a time.
-    public func proveByReading(limit: Int) async throws(VaultError) {
-        guard let policy = description.eviction else { return }
+    /// - Returns: how many were read.
+    @discardableResult
+    public func proveByReading(limit: Int) async throws(VaultError) -> Int {
+        guard let policy = description.eviction else { return 0 }
         let endedBy = vault.time.wallNow() - policy.after
-        for row in try await on({ (state) throws(VaultError) in try state.unproven(limit: limit, endedBy: endedBy) }) {
+        let rows = try await on { (state) throws(VaultError) in try state.unproven(limit: limit, endedBy: endedBy) }
+        for row in rows {
             let isGood = try await matches(row)
             try await on { (state) throws(VaultError) in try state.read(row.object, isGood: isGood) }
             guard isGood else {
@@ -59,6 +74,7 @@ extension Remote {
                 continue
             }
         }
+        return rows.count
     }
 
     /// The files that the ledger says are given up. Only of objects that are proven still.

@@ -471,11 +471,16 @@ final class RemoteState: Sendable {
     // MARK: Eviction
 
     /// Oldest first: proven to be there twice over, and ended by then.
-    func evictable(endedBy time: WallTime, limit: Int) throws(VaultError) -> [Row] {
+    /// - Parameter after: the last row of the page before; nil: the first page.
+    func evictable(endedBy time: WallTime, after: Row? = nil, limit: Int) throws(VaultError) -> [Row] {
         try read { db in
             try Row.all(
-                db, "WHERE state = 3 AND evicted = 0 AND proven = 1 AND end <= ? ORDER BY end LIMIT ?",
-                [time.microseconds, limit])
+                db,
+                """
+                WHERE state = 3 AND evicted = 0 AND proven = 1 AND end <= ? AND (end, object) > (?, ?)
+                ORDER BY end, object LIMIT ?
+                """,
+                [time.microseconds, after?.clipEnd.microseconds ?? .min, Data(after?.object.digest ?? []), limit])
         }
     }
     enum Eviction: Int, Sendable {

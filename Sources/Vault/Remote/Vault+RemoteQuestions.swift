@@ -63,18 +63,9 @@ extension Remote {
     public var currentProgress: RemoteProgress { progress.withLock { $0 } }
 
     /// What `evict` would give up now, holds aside. Errors: of the state's database.
-    public func evictable(limit: Int = .max) async throws(VaultError) -> (objects: Int, bytes: Int) {
+    public func evictable() async throws(VaultError) -> (objects: Int, bytes: Int) {
         guard let policy = description.eviction, description.contents != .onlyEpochKeys else { return (0, 0) }
-        let endedBy = vault.time.wallNow() - policy.after
-        let rows = try await on { (state) throws(VaultError) in try state.evictable(endedBy: endedBy, limit: limit) }
-        let holds = try vault.index.holds()
-        var (objects, bytes) = (0, 0)
-        for row in rows {
-            guard let clip = try vault.index.clip(row.object, vault.id), !holds.contains(where: { $0.covers(clip) })
-            else { continue }
-            objects += 1
-            bytes += row.bytes
-        }
-        return (objects, bytes)
+        let rows = try await evictable(endedBy: vault.time.wallNow() - policy.after, limit: .max)
+        return (rows.count, rows.reduce(0) { $0 + $1.bytes })
     }
 }

@@ -214,9 +214,16 @@ extension Vault {
     // MARK: A full disk
 
     /// What one rescue frees: some clips' worth, so that not every chunk asks again, and no more than a sixteenth of what is there.
-    private func rescueBytes() throws(VaultError) -> Int {
+    func rescueBytes() throws(VaultError) -> Int {
         let kept = try index.usage().reduce(0) { $0 + $1.bytes }
         return min(64 << 20, max(1 << 20, kept / 16))
+    }
+
+    /// Whether less is free than is to stay free, and after a full disk, than a pass must find to take the alarm back.
+    public func lacksSpace(keepingFree bytes: Int) -> Bool {
+        guard let free = try? freeBytes() else { return false }
+        guard diskPressure != .none, let rescue = try? rescueBytes() else { return free < bytes }
+        return free <= bytes.addingSaturating(2 * rescue)
     }
 
     /// Called where a write met a full disk; true when something was deleted.
