@@ -7,7 +7,7 @@ let targets: [(name: String, product: String)] = [
     ("STUN", "WebRTC"), ("SDP", "WebRTC"), ("RTCP", "WebRTC"), ("RTP", "WebRTC"), ("DCEP", "WebRTC"),
     ("DTLS", "WebRTC"), ("SCTP", "WebRTC"), ("Peer", "WebRTC"), ("Control", "Playback"), ("ParameterSets", "Media"),
     ("Clip", "Media"), ("Age", "Vault"), ("Ledger", "Vault"), ("Listing", "Vault"), ("Versions", "Vault"),
-    ("Configuration", "Server"),
+    ("Proof", "Vault"), ("Files", "Vault"), ("Configuration", "Server"),
 ]
 
 let package = Package(

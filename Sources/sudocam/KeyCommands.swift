@@ -42,8 +42,18 @@ private func text(_ changed: KeyCommands.Changed) -> String {
     return lines.joined(separator: "\n")
 }
 
-private func showing(_ line: ProgressLine) -> @Sendable (KeyCommands.Progress) -> Void {
-    { line.show("\($0.done) of \($0.total) days of cameras sealed anew") }
+/// A change of who can open the days: shows its progress, prints what came of it, and ends with 1 while days remain.
+private func changing(
+    _ output: OutputOptions,
+    _ change: (@escaping @Sendable (KeyCommands.Progress) -> Void) async throws -> KeyCommands.Changed,
+    told: (KeyCommands.Changed) -> String = text
+) async throws {
+    let line = ProgressLine()
+    defer { line.end() }
+    let changed = try await change { line.show("\($0.done) of \($0.total) days of cameras sealed anew") }
+    line.end()
+    try output.print(changed) { told(changed) }
+    if changed.remaining > 0 { throw ExitCode(1) }
 }
 
 extension KeyCommand {
@@ -95,12 +105,12 @@ extension KeyCommand {
         func run() async throws {
             try await reporting {
                 let (configuration, recipient) = (try configuration.read(), try sudocam.recipient(recipient))
-                let line = ProgressLine()
-                let changed = try await KeyCommands.addRecipient(
-                    configuration, recipient, try credential.read(), progress: showing(line))
-                line.end()
-                try output.print(changed) { "\(recipient) opens everything from now on.\n" + text(changed) }
-                if changed.remaining > 0 { throw ExitCode(1) }
+                let credential = try credential.read()
+                try await changing(output) {
+                    try await KeyCommands.addRecipient(configuration, recipient, credential, progress: $0)
+                } told: {
+                    "\(recipient) opens everything from now on.\n" + text($0)
+                }
             }
         }
     }
@@ -118,19 +128,18 @@ extension KeyCommand {
         func run() async throws {
             try await reporting {
                 let (configuration, recipient) = (try configuration.read(), try sudocam.recipient(recipient))
-                let line = ProgressLine()
-                let changed = try await KeyCommands.removeRecipient(
-                    configuration, recipient, force: force, try credential.read(), progress: showing(line))
-                line.end()
-                try output.print(changed) {
+                let credential = try credential.read()
+                try await changing(output) {
+                    try await KeyCommands.removeRecipient(
+                        configuration, recipient, force: force, credential, progress: $0)
+                } told: {
                     """
                     \(recipient) opens nothing of what is recorded from the next clip on.
-                    \(text(changed))
+                    \(text($0))
                     What this cannot do: whoever kept a copy of the folder epochs/ from before (a backup, a remote) still opens
                     those days with it. Only `sudocam retention shred` ends that, for everybody.
                     """
                 }
-                if changed.remaining > 0 { throw ExitCode(1) }
             }
         }
     }
@@ -162,12 +171,12 @@ extension KeyCommand {
                         """
                     }
                 }
-                let line = ProgressLine()
-                let changed = try await KeyCommands.replaceOwner(
-                    configuration, .passphrase(old), newPassphrase: new, recovery: nil, progress: showing(line))
-                line.end()
-                try output.print(changed) { "The owner has a new identity and passphrase.\n" + text(changed) }
-                if changed.remaining > 0 { throw ExitCode(1) }
+                try await changing(output) {
+                    try await KeyCommands.replaceOwner(
+                        configuration, .passphrase(old), newPassphrase: new, recovery: nil, progress: $0)
+                } told: {
+                    "The owner has a new identity and passphrase.\n" + text($0)
+                }
             }
         }
     }
@@ -200,18 +209,16 @@ extension KeyCommand {
                         throw CommandFailure("Nothing was changed.")
                     }
                 }
-                let line = ProgressLine()
-                let changed = try await KeyCommands.replaceOwner(
-                    configuration, .identity(identity), newPassphrase: new, recovery: recovery?.recipient,
-                    progress: showing(line))
-                line.end()
-                try output.print(changed) {
-                    "The owner has a new identity and passphrase.\n" + text(changed)
-                        + (changed.remaining > 0 && newRecovery
+                try await changing(output) {
+                    try await KeyCommands.replaceOwner(
+                        configuration, .identity(identity), newPassphrase: new, recovery: recovery?.recipient,
+                        progress: $0)
+                } told: {
+                    "The owner has a new identity and passphrase.\n" + text($0)
+                        + ($0.remaining > 0 && newRecovery
                             ? "\nKeep the old recovery identity until none remain: `sudocam key rewrap --identity` takes it."
                             : "")
                 }
-                if changed.remaining > 0 { throw ExitCode(1) }
             }
         }
     }
@@ -226,12 +233,10 @@ extension KeyCommand {
         func run() async throws {
             try await reporting {
                 let configuration = try configuration.read()
-                let line = ProgressLine()
-                let changed = try await KeyCommands.rewrap(
-                    configuration, try credential.read(), progress: showing(line))
-                line.end()
-                try output.print(changed) { text(changed) }
-                if changed.remaining > 0 { throw ExitCode(1) }
+                let credential = try credential.read()
+                try await changing(output) {
+                    try await KeyCommands.rewrap(configuration, credential, progress: $0)
+                }
             }
         }
     }

@@ -22,83 +22,75 @@ import Testing
         time.advance(microseconds: 10_000_000)
         try await remote.listAgain(after: 1)
     }
-    /// Every clip is here or there, and nothing takes space that the ledger says is given up.
-    private static func check(_ vault: Vault, _ store: MemoryStore, _ clips: [ClipRecord], _ time: ManualTime)
-        async throws
-    {
-        let remote = try use(vault, store)
-        func isHere(_ clip: ClipRecord) throws -> Bool {
-            try vault.files.attributes(vault.layout.object(clip.object)) != nil
-        }
-        for clip in clips {
-            #expect(try isHere(clip) || store.objects[RemoteLayout.object(clip.object)]?.bytes.count == clip.byteCount)
-            #expect(try isHere(clip) || vault.index.isEvicted(clip.object))
-            let source = try await vault.openObject(clip)
-            #expect(source.count > 0)
-        }
-        try await settle(remote, time)
-        try await settle(remote, time)
-        try await remote.proveByReading(limit: 100)
-        _ = try await remote.evict()
-        for clip in clips { #expect(try !isHere(clip) && vault.index.isEvicted(clip.object)) }
-        #expect(try await remote.backfill().objects == clips.count)
-        for clip in clips { #expect(try isHere(clip) && !vault.index.isEvicted(clip.object)) }
-        #expect(try await remote.verify(.all).findings == [])
-    }
-
-    @Test func `copies here are given up, cut anywhere`() async throws {
+    /// A store and the clips that a body sends there.
+    private struct Sent {
         let store = MemoryStore()
-        let clips = Mutex<[ClipRecord]>([])
-        try await forEveryCut(
-            of: "evict",
-            extra: { vault in
-                let copy = MemoryStore()
-                copy.objects = store.objects
-                guard let time = vault.time as? ManualTime else { return }
-                try await Self.check(vault, copy, clips.withLock { $0 }, time)
-            }
-        ) { bench in
+        private let clips = Box()
+        private final class Box: Sendable { let clips = Mutex<[ClipRecord]>([]) }
+
+        /// Three clips, proven to lie there.
+        func prepare(_ bench: CrashBench) async throws -> (Vault, Remote) {
             try await bench.create()
             let vault = try await bench.open()
             for _ in 0..<3 {
                 let clip = try await bench.record(vault, 70_000)
-                clips.withLock { $0.append(clip) }
+                clips.clips.withLock { $0.append(clip) }
             }
-            try await Self.settle(try Self.use(vault, store), bench.time)
+            let remote = try use(vault, store)
+            try await settle(remote, bench.time)
+            return (vault, remote)
+        }
+
+        /// Every clip is here or there, and nothing takes space that the ledger says is given up.
+        @Sendable func check(_ vault: Vault) async throws {
+            guard let time = vault.time as? ManualTime else { return }
+            let clips = clips.clips.withLock { $0 }
+            let store = MemoryStore()
+            store.objects = self.store.objects
+            let remote = try use(vault, store)
+            func isHere(_ clip: ClipRecord) throws -> Bool {
+                try vault.files.attributes(vault.layout.object(clip.object)) != nil
+            }
+            for clip in clips {
+                #expect(
+                    try isHere(clip) || store.objects[RemoteLayout.object(clip.object)]?.bytes.count == clip.byteCount)
+                #expect(try isHere(clip) || vault.index.isEvicted(clip.object))
+                let source = try await vault.openObject(clip)
+                #expect(source.count > 0)
+            }
+            try await settle(remote, time)
+            try await settle(remote, time)
+            try await remote.proveByReading(limit: 100)
+            _ = try await remote.evict()
+            for clip in clips { #expect(try !isHere(clip) && vault.index.isEvicted(clip.object)) }
+            #expect(try await remote.backfill().objects == clips.count)
+            for clip in clips { #expect(try isHere(clip) && !vault.index.isEvicted(clip.object)) }
+            #expect(try await remote.verify(.all).findings == [])
+        }
+    }
+
+    @Test func `copies here are given up, cut anywhere`() async throws {
+        let sent = Sent()
+        try await forEveryCut(of: "evict", extra: sent.check) { bench in
+            let (vault, _) = try await sent.prepare(bench)
             await vault.close()
         } body: { bench in
             let vault = try await bench.open()
-            let remote = try Self.use(vault, store)
+            let remote = try Self.use(vault, sent.store)
             #expect(try await remote.evict().objects == 3)
             await vault.close()
         }
     }
 
     @Test func `clips come back, cut anywhere`() async throws {
-        let store = MemoryStore()
-        let clips = Mutex<[ClipRecord]>([])
-        try await forEveryCut(
-            of: "back-fill",
-            extra: { vault in
-                let copy = MemoryStore()
-                copy.objects = store.objects
-                guard let time = vault.time as? ManualTime else { return }
-                try await Self.check(vault, copy, clips.withLock { $0 }, time)
-            }
-        ) { bench in
-            try await bench.create()
-            let vault = try await bench.open()
-            for _ in 0..<3 {
-                let clip = try await bench.record(vault, 70_000)
-                clips.withLock { $0.append(clip) }
-            }
-            let remote = try Self.use(vault, store)
-            try await Self.settle(remote, bench.time)
+        let sent = Sent()
+        try await forEveryCut(of: "back-fill", extra: sent.check) { bench in
+            let (vault, remote) = try await sent.prepare(bench)
             #expect(try await remote.evict().objects == 3)
             await vault.close()
         } body: { bench in
             let vault = try await bench.open()
-            let remote = try Self.use(vault, store)
+            let remote = try Self.use(vault, sent.store)
             #expect(try await remote.backfill().objects == 3)
             await vault.close()
         }

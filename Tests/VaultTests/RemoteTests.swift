@@ -308,6 +308,32 @@ struct RemoteBench {
         await #expect(throws: VaultError(.otherVault, "")) { try await other.remote.sync() }
         #expect(bench.store.objects == before)
     }
+
+    @Test func `a description that somebody edited: what cannot be is refused, and nothing overflows`() throws {
+        var description = RemoteDescription(
+            name: "offsite", url: "https://s3.example/v", credentials: .environment, added: WallTime(seconds: 0))
+        description.limit = 4096
+        description.limits = [RemoteDescription.Limit(from: 60, to: 1440, bytesPerSecond: 2048)]
+        description.eviction = RemoteDescription.Eviction(after: 0, settle: 1)
+        #expect(try RemoteDescription(parsing: try description.encoded, path: "x") == description)
+        let changes: [(inout RemoteDescription) -> Void] = [
+            { $0.limit = 0 }, { $0.limits[0].bytesPerSecond = -1 }, { $0.limits[0].to = 1441 },
+            { $0.eviction?.after = .min }, { $0.eviction?.settle = .max }, { $0.cacheBytes = -1 },
+            { $0.name = "../x" },
+        ]
+        for (number, change) in changes.enumerated() {
+            var changed = description
+            change(&changed)
+            let bytes = try changed.encoded
+            #expect(throws: VaultError(.damaged, ""), "\(number)") {
+                try RemoteDescription(parsing: bytes, path: "x")
+            }
+        }
+        description.version += 1
+        let newer = try description.encoded
+        #expect(throws: VaultError(.newerFormat, "")) { try RemoteDescription(parsing: newer, path: "x") }
+        #expect(throws: VaultError(.damaged, "")) { try RemoteDescription(parsing: Array("{".utf8), path: "x") }
+    }
 }
 
 extension Vault {

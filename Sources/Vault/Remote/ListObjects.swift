@@ -15,23 +15,30 @@ struct ListPage: Sendable, Hashable {
     /// Errors: `.remoteFault` when it is not a listing, or one that contradicts itself. ETags are not even read: what
     /// they are depends on the server and on how an object was sent (V40).
     init(parsing bytes: [UInt8]) throws(VaultError) {
-        guard bytes.count <= Self.sizeLimit else { throw Self.fault("it is longer than \(Self.sizeLimit) bytes") }
         var reading = Reading()
-        var reader = XMLReader(bytes)
-        while true {
-            let event: XMLReader.Event?
-            do throws(XMLReader.Malformed) {
-                event = try reader.next()
-            } catch { throw Self.fault(error.reason) }
-            guard let event else { break }
-            try reading.handle(event)
-        }
+        try Self.read(bytes) { (event) throws(VaultError) in try reading.handle(event) }
         objects = reading.objects
         switch (reading.isTruncated, reading.token) {
         case ("false", _): next = nil
         case ("true", let token?) where !token.isEmpty && token.utf8.count <= 8192: next = token
         case ("true", _): throw Self.fault("it goes on, but says not where")
         default: throw Self.fault("it does not say whether it is whole")
+        }
+    }
+
+    /// Each event of a listing's document, whatever it lists. Errors: `.remoteFault`, and what `handle` throws.
+    static func read(
+        _ bytes: [UInt8], handle: (XMLReader.Event) throws(VaultError) -> Void
+    ) throws(VaultError) {
+        guard bytes.count <= sizeLimit else { throw fault("it is longer than \(sizeLimit) bytes") }
+        var reader = XMLReader(bytes)
+        while true {
+            let event: XMLReader.Event?
+            do throws(XMLReader.Malformed) {
+                event = try reader.next()
+            } catch { throw fault(error.reason) }
+            guard let event else { return }
+            try handle(event)
         }
     }
 

@@ -19,19 +19,8 @@ struct VersionPage: Sendable, Hashable {
 
     /// Errors: `.remoteFault` when it is not a listing of versions, or one that contradicts itself.
     init(parsing bytes: [UInt8]) throws(VaultError) {
-        guard bytes.count <= ListPage.sizeLimit else {
-            throw ListPage.fault("it is longer than \(ListPage.sizeLimit) bytes")
-        }
         var reading = Reading()
-        var reader = XMLReader(bytes)
-        while true {
-            let event: XMLReader.Event?
-            do throws(XMLReader.Malformed) {
-                event = try reader.next()
-            } catch { throw ListPage.fault(error.reason) }
-            guard let event else { break }
-            try reading.handle(event)
-        }
+        try ListPage.read(bytes) { (event) throws(VaultError) in try reading.handle(event) }
         versions = reading.versions
         switch (reading.isTruncated, reading.nextKey) {
         case ("false", _): next = nil

@@ -138,5 +138,18 @@ public struct RemoteDescription: Codable, Sendable, Hashable {
             throw VaultError(.newerFormat, "\(path) is of version \(version).", hint: "Install a newer SudoCam.")
         }
         guard Self.isName(name) else { throw VaultError(.damaged, "\(path) names the remote in no way known.") }
+        // Whoever edits the file by hand must not make the recorder divide by zero or overflow.
+        let rates = [limit].compactMap { $0 } + limits.map(\.bytesPerSecond)
+        let minutes = limits.flatMap { [$0.from, $0.to] }
+        let times = [eviction?.after, eviction?.settle].compactMap { $0 }
+        guard rates.allSatisfy({ $0 >= 1024 }), minutes.allSatisfy({ (0...1440).contains($0) }),
+            times.allSatisfy({ (0...Self.longest).contains($0) }), cacheBytes >= 0
+        else {
+            throw VaultError(
+                .damaged, "\(path) has a limit, a time or a size that cannot be.",
+                hint: "Put it right with `sudocam remote set`, or remove the file and add the remote again.")
+        }
     }
+    /// µs: far beyond every clip, and far from overflow.
+    private static let longest: Int64 = 1_000_000_000_000_000_000
 }
