@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import traceback
 import urllib.error
 import urllib.request
 
@@ -33,7 +34,9 @@ class Checks:
             print(f"ok   {name} ({time.monotonic() - began:.1f} s){': ' + note if note else ''}", flush=True)
         except Exception as error:  # noqa: BLE001 - each test reports, the run goes on
             self.failed.append(name)
-            print(f"FAIL {name}: {type(error).__name__} {error}", flush=True)
+            place = [frame for frame in traceback.extract_tb(error.__traceback__) if "Tests" in frame.filename][-1]
+            where = f"{pathlib.Path(place.filename).name}:{place.lineno}"
+            print(f"FAIL {name}: {type(error).__name__} {error} ({where})", flush=True)
 
     def finish(self):
         print(f"\n{self.passed} passed, {len(self.failed)} failed")

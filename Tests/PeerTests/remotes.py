@@ -203,7 +203,7 @@ class Remotes:
             time.sleep(0.2)
 
     def clips(self, recorder):
-        return self.json(recorder, "clips")
+        return self.json(recorder, "clips", "--from", "-3d")
 
     def sent(self, name, seconds=7, stays=False, **options):
         """A recorder whose footage of some seconds lies in the remote, which stops then."""

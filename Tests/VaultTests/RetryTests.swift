@@ -35,12 +35,13 @@ import Testing
         guard case .fail = machine.handle(.skewed(offset: 7, error), chance: 0) else { return #expect(Bool(false)) }
     }
 
-    private func judge(_ status: Int, _ code: String = "", headers: [String: String] = [:]) -> (
-        String, VaultError.Code?
-    ) {
+    private func judge(
+        _ status: Int, _ code: String = "", headers: [String: String] = [:], corrected: Int64 = 0
+    ) -> (String, VaultError.Code?) {
         let body = code.isEmpty ? "" : "<Error><Code>\(code)</Code></Error>"
         let answer = HTTPAnswer(status: status, headers: headers, body: Array(body.utf8))
-        switch S3Judgement.judge(answer, what: "x", now: WallTime(seconds: 1_369_353_600)) {
+        let now = WallTime(seconds: 1_369_353_600)
+        switch S3Judgement.judge(answer, what: "x", now: now, corrected: corrected) {
         case .done: return ("done", nil)
         case .transient(let error, let after): return ("transient \(after ?? 0)", error.code)
         case .skewed(let offset, let error): return ("skewed \(offset)", error.code)
@@ -69,6 +70,10 @@ import Testing
                 == ("skewed 1200000000", .refused))
         #expect(judge(403, headers: ["date": "Thu, 23 May 2013 23:00:00 GMT"]) == ("skewed -3600000000", .refused))
         #expect(judge(403, "RequestTimeTooSkewed", headers: ["date": "now"]) == ("final", .refused))
+        // A HEAD refused for want of rights, by a server whose time the request carried.
+        #expect(
+            judge(403, headers: ["date": "Thu, 23 May 2013 23:00:01 GMT"], corrected: -3_600_000_000)
+                == ("final", .refused))
     }
 
     @Test(arguments: [(507, ""), (403, "QuotaExceeded"), (500, "XMinioStorageFull"), (200, "InsufficientStorage")])

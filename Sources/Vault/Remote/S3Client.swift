@@ -69,8 +69,9 @@ final class S3Client: Sendable {
             var answer: HTTPAnswer?
             let outcome: AttemptOutcome
             do throws(HTTPFailure) {
-                let received = try await http.send { () throws(HTTPFailure) in try self.signed(call) }
-                outcome = S3Judgement.judge(received, what: call.what, now: time.wallNow())
+                let offset = state.withLock { $0.offset }
+                let received = try await http.send { () throws(HTTPFailure) in try self.signed(call, offset: offset) }
+                outcome = S3Judgement.judge(received, what: call.what, now: time.wallNow(), corrected: offset)
                 if call.accepted.contains(received.status) {
                     switch outcome {
                     case .final: return received
@@ -96,8 +97,9 @@ final class S3Client: Sendable {
     }
 
     /// Signed anew for every attempt, when it begins: a signature is good for a quarter of an hour only.
-    private func signed(_ call: Call) throws(HTTPFailure) -> HTTPRequest {
-        let now = time.wallNow() + state.withLock { $0.offset }
+    /// - Parameter offset: µs from our clock to the server's, as far as is known.
+    private func signed(_ call: Call, offset: Int64) throws(HTTPFailure) -> HTTPRequest {
+        let now = time.wallNow() + offset
         do throws(VaultError) {
             var headers = call.headers
             headers += [

@@ -5,14 +5,17 @@ enum S3Judgement {
     /// - Parameters:
     ///   - what: of the request, for the error's sentence.
     ///   - now: the clock's time, without the offset that the request was signed with.
-    static func judge(_ answer: HTTPAnswer, what: String, now: WallTime) -> AttemptOutcome {
+    ///   - corrected: that offset, in µs.
+    static func judge(
+        _ answer: HTTPAnswer, what: String, now: WallTime, corrected: Int64 = 0
+    ) -> AttemptOutcome {
         let body = S3ErrorBody(answer.body)
         // A 200 was on its way already when the server met its failure.
         if answer.isGood, body == nil { return .done }
         let code = body?.code ?? ""
         let words = words(answer)
 
-        if let offset = skew(answer, code: code, now: now) {
+        if let offset = skew(answer, code: code, now: now, corrected: corrected) {
             return .skewed(
                 offset: offset,
                 VaultError(
@@ -99,14 +102,16 @@ enum S3Judgement {
         ].contains(code) || status == 408 || status == 429 || (500...599).contains(status) && status != 501
     }
 
-    /// What to add to our clock. A HEAD has no body that could name the reason, so there the dates decide alone.
-    private static func skew(_ answer: HTTPAnswer, code: String, now: WallTime) -> Int64? {
+    /// What to add to our clock. A HEAD has no body that could name the reason, so there the dates decide alone: once the request
+    /// carried the server's own time, it was refused for something else.
+    private static func skew(_ answer: HTTPAnswer, code: String, now: WallTime, corrected: Int64) -> Int64? {
         guard answer.status == 403 || answer.status == 400,
             let theirs = answer.headers["date"].flatMap({ HTTPDate.parse($0) })
         else { return nil }
         let offset = theirs - now
         let isNamed = code == "RequestTimeTooSkewed" || code == "RequestExpired"
-        return isNamed || (code.isEmpty && answer.status == 403 && abs(offset) > 300_000_000) ? offset : nil
+        let isFar = (offset - corrected).magnitude > 300_000_000
+        return isNamed || code.isEmpty && answer.status == 403 && isFar ? offset : nil
     }
 
     /// Where the part lies and how large the whole is. Exactly what was asked for, or an error; `*` as the total is not
