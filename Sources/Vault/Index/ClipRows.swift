@@ -58,7 +58,7 @@ import GRDBSQLite
             guard let object = ObjectID(digest: unsafe Self.blob(handle, 0)) else {
                 throw VaultError(.index, "The index holds a malformed object name.")
             }
-            guard let run = Core.UUID(bytes: unsafe Self.blob(handle, 2)) else {
+            guard let run = unsafe Self.uuid(handle, 2) else {
                 throw VaultError(.index, "The index holds a malformed identifier.")
             }
             let identity = ClipIdentity(
@@ -85,6 +85,15 @@ import GRDBSQLite
         return epoch
     }
 
+    /// Two words where they lie: `UUID(bytes:)` is generic, and costs more than the rest of the row.
+    private static func uuid(_ handle: OpaquePointer, _ column: Int32) -> Core.UUID? {
+        guard let base = unsafe sqlite3_column_blob(handle, column),
+            unsafe sqlite3_column_bytes(handle, column) == 16
+        else { return nil }
+        return Core.UUID(
+            high: UInt64(bigEndian: unsafe base.loadUnaligned(as: UInt64.self)),
+            low: UInt64(bigEndian: unsafe base.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+    }
     private static func blob(_ handle: OpaquePointer, _ column: Int32) -> [UInt8] {
         guard let base = unsafe sqlite3_column_blob(handle, column) else { return [] }
         return unsafe Array(UnsafeRawBufferPointer(start: base, count: Int(sqlite3_column_bytes(handle, column))))

@@ -25,7 +25,9 @@ final class Keyring: Sendable {
     private let state = Mutex(State())
     /// Enough for eight cameras and four months. Each takes a page of locked memory between two that nobody may touch: 4 MiB of
     /// the 8 that Debian lets a process lock, and nothing before somebody looks at so many days.
-    private static let epochLimit = 1024
+    private let epochLimit: Int
+
+    init(epochLimit: Int = 1024) { self.epochLimit = epochLimit }
 
     var isUnlocked: Bool { state.withLock { $0.owner != nil } }
 
@@ -71,7 +73,7 @@ final class Keyring: Sendable {
         text.wipe()
         state.withLock { state in
             guard state.owner != nil else { return identity.secret.wipe() }
-            if state.epochs.count >= Self.epochLimit,
+            if state.epochs.count >= epochLimit,
                 let oldest = state.epochs.min(by: { $0.value.lastUse < $1.value.lastUse })?.key
             {
                 state.epochs[oldest] = nil
