@@ -60,6 +60,7 @@ let package = Package(
             dependencies: [
                 "Core", "CSodium", "CCrypto", "CCurl", "CFiles", "CAssets",
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
             swiftSettings: strict),
         .target(name: "WebRTC", dependencies: ["Core", "COpenSSL", "CSRTP", "CUsrsctp"], swiftSettings: strict),
@@ -99,11 +100,11 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        // What it measures beside SudoCam is bare libcrypto and libsodium: the only target besides Vault to import them.
+        // What it measures beside SudoCam is bare libcrypto, libsodium and SQLite: the only target besides Vault to import them.
         .executableTarget(
             name: "sudocam-bench",
             dependencies: [
-                "Core", "Vault", "CCrypto", "CSodium",
+                "Core", "Vault", "CCrypto", "CSodium", .product(name: "GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks", exclude: ["browser.py", "rtsp_files.py"], swiftSettings: strict),

@@ -19,6 +19,8 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "The sudocam binary; default: the one beside this program.") var sudocam: String?
     @Option(parsing: .upToNextOption, help: "Clips in the vaults of the scale rows; default: 10000 100000 1000000.")
     var clips: [Int] = []
+    @Option(help: "Keep the vaults of the scale rows in this folder, and use those that an earlier run has left there.")
+    var vaults: String?
 
     func run() async throws {
         if list {
@@ -32,7 +34,8 @@ struct BenchCommand: AsyncParsableCommand {
         let folder = try ScratchFolder(in: scratch ?? FileManager.default.temporaryDirectory.path)
         let context = BenchContext(
             scratch: folder, isQuick: quick, sudocam: sudocam ?? Self.sibling("sudocam"),
-            scales: !clips.isEmpty ? clips : quick ? [1_000, 4_000] : [10_000, 100_000, 1_000_000])
+            scales: !clips.isEmpty ? clips : quick ? [1_000, 4_000] : [10_000, 100_000, 1_000_000],
+            vaults: vaults)
         var rows: [Row] = []
         var omitted: [Omission] = []
         for benchmark in Benchmarks.all where only.isEmpty || only.contains(benchmark.name) {
@@ -65,6 +68,8 @@ struct BenchContext: Sendable {
     /// Path of the release binary whose processes are measured.
     let sudocam: String
     let scales: [Int]
+    /// Where vaults of the scale rows stay; nil: they go with the run.
+    let vaults: String?
 
     func log(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
 

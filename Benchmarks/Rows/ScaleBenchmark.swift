@@ -16,20 +16,24 @@ struct ScaleBenchmark: Benchmark {
         var rows: [Row] = []
         var smallest: (recorder: Double, verify: Double)?
         for clips in context.scales {
-            let vault = try await ScaleVault(context, clips: clips)
+            var vault = try await ScaleVault(context, clips: clips)
             rows += try await look(vault, context)
             rows += [
                 try Self.size("index size", "\(vault.place.path)/index.sqlite", vault.clips, limit: .atMost(20)),
                 try Self.size("ledger size", "\(vault.place.path)/ledger", vault.clips, limit: nil),
             ]
-            let memory = try await Self.memory(vault, context)
-            rows += [
-                Self.memoryRow("memory of the recorder", vault.clips, memory.recorder, smallest?.recorder),
-                Self.memoryRow("most memory of verify", vault.clips, memory.verify, smallest?.verify),
-            ]
-            if smallest == nil { smallest = memory }
+            if FileManager.default.isExecutableFile(atPath: context.sudocam) {
+                let memory = try await Self.memory(vault, context)
+                rows += [
+                    Self.memoryRow("memory of the recorder", vault.clips, memory.recorder, smallest?.recorder),
+                    Self.memoryRow("most memory of verify", vault.clips, memory.verify, smallest?.verify),
+                ]
+                if smallest == nil { smallest = memory }
+            } else {
+                context.log("left out: the rows of memory, since there is no program \(context.sudocam).")
+            }
             rows += try await Self.rebuild(vault, context)
-            if clips == context.scales.last { rows.append(try await Self.retention(vault)) }
+            if clips == context.scales.last { rows.append(try await Self.retention(&vault)) }
         }
         return rows
     }
@@ -54,7 +58,9 @@ struct ScaleBenchmark: Benchmark {
         var generator = SystemRandomNumberGenerator()
         for turn in 0..<(context.isQuick ? 400 : 4_000) + 200 {
             let camera = scale.cameras[Int.random(in: 0..<scale.cameras.count, using: &generator)]
-            let index = Int.random(in: 0..<max(1, scale.perCamera / scale.every), using: &generator) * scale.every
+            let first = (scale.indexes.lowerBound + scale.every - 1) / scale.every
+            let large = first..<max(first + 1, scale.indexes.upperBound / scale.every)
+            let index = Int.random(in: large, using: &generator) * scale.every
             let time =
                 scale.start(index) + Int64.random(in: 0..<ScaleVault.seconds * 1_000_000, using: &generator)
             var began = Measurement.now()
@@ -147,13 +153,16 @@ struct ScaleBenchmark: Benchmark {
     // MARK: Retention
 
     /// One camera commits clip after clip while ten thousand of the oldest go, in the recorder's own steps.
-    private static func retention(_ scale: ScaleVault) async throws -> Row {
+    private static func retention(_ scale: inout ScaleVault) async throws -> Row {
         let vault = try await scale.place.open()
         let camera = CameraID.random()
         let before = try await commits(vault, camera, until: { $0 >= 200 })
         let doomed = min(deletions, scale.clips / 2)
         var policy = RetentionPolicy()
-        let keep = SystemTime().wallNow() - scale.start(doomed / scale.cameras.count)
+        let all = scale.clips
+        let keep = SystemTime().wallNow() - scale.start(scale.indexes.lowerBound + doomed / scale.cameras.count)
+        // One more than the rule names: the pass looks at clips' ends, and the clock goes on.
+        try scale.giveUp(min(scale.indexes.count, doomed / scale.cameras.count + 1))
         policy.rules = [RetentionPolicy.Rule(keep: keep)]
         policy.freeBytes = 0
         vault.setRetention(policy)
@@ -183,7 +192,7 @@ struct ScaleBenchmark: Benchmark {
             "a commit while clips are deleted", unit: "ms", better: .lower, ours: during,
             yardstick: ("the same without", before),
             note:
-                "\(deleted) of \(scale.clips) clips deleted in \(number(seconds)) s; slowest commit \(number(worst)) ms, without \(number(before.quantile(1) ?? .nan)) ms"
+                "\(deleted) of \(all) clips deleted in \(number(seconds)) s; slowest commit \(number(worst)) ms, without \(number(before.quantile(1) ?? .nan)) ms"
         )
         row.budget = "slowest ≤ 100 ms later"
         row.met = worst - before.median <= 100
@@ -212,19 +221,25 @@ struct ScaleBenchmark: Benchmark {
 
     // MARK: Rebuilding
 
-    /// The index from the ledger, beside reading the ledger's files; and what the objects say of themselves, beside opening each
-    /// and reading as much of it.
+    /// The index from the ledger, beside reading the ledger's files, and beside what SQLite takes for the same rows; and what the
+    /// objects say of themselves, beside opening each and reading as much of it.
     private static func rebuild(_ scale: ScaleVault, _ context: BenchContext) async throws -> [Row] {
         let path = scale.place.path
         let bundles = try FileManager.default.subpathsOfDirectory(atPath: path + "/ledger/entries")
             .map { "\(path)/ledger/entries/\($0)" }.filter { isFile($0) }
-        let ledger = try await Measurement.interleaved(context.runs(4)) {
+        func rebuild() async throws {
             let rebuilt = try await Vault.rebuildIndex(at: path)
             guard rebuilt.matchesCheckpoint == true else {
                 throw BenchError(.programFailed, "The rebuilt index does not match the checkpoint.")
             }
-        } yardstick: {
+        }
+        let ledger = try await Measurement.interleaved(context.runs(4), ours: rebuild) {
             for bundle in bundles { try read(bundle, .max) }
+        }
+        let bare = try BareIndex(reading: path + "/index.sqlite")
+        let filled = try await Measurement.interleaved(context.runs(4), ours: rebuild) {
+            let folder = try context.scratch.folder()
+            try bare.fill(folder.path + "/index.sqlite")
         }
         let objects = try FileManager.default.subpathsOfDirectory(atPath: path + "/objects").filter { $0.contains("/") }
             .map { "\(path)/objects/\($0)" }
@@ -243,6 +258,11 @@ struct ScaleBenchmark: Benchmark {
         let clips = Double(scale.clips)
         func samples(_ costs: [Measurement.Cost]) -> Samples { Samples(costs.map { clips / $0.seconds / 1000 }) }
         return [
+            Row(
+                "rebuild the index from the ledger, beside SQLite alone", unit: "thousand clips/s", better: .higher,
+                ours: samples(filled.ours),
+                yardstick: ("the same rows and trees by SQLite, from memory", samples(filled.yardstick)),
+                ratioLimit: .atLeast(0.8), note: "\(scale.clips) clips"),
             Row(
                 "rebuild the index from the ledger", unit: "thousand clips/s", better: .higher,
                 ours: samples(ledger.ours),

@@ -9,12 +9,15 @@ struct BenchVault {
     var path: String { folder.path + "/vault" }
 
     /// Made with a cheap passphrase and without ballast: neither is what is measured.
-    init(_ context: BenchContext, files: any FileSystem = PosixFileSystem()) async throws {
-        folder = try context.scratch.folder()
+    init(_ folder: ScratchFolder, files: any FileSystem = PosixFileSystem()) async throws {
+        self.folder = folder
         _ = try await Vault.create(
             at: folder.path + "/vault", passphrase: SecretBytes(text: Self.passphrase), files: files,
             time: SystemTime(), scryptWorkFactor: 10, ballast: 0)
     }
+    init(_ context: BenchContext) async throws { try await self.init(try context.scratch.folder()) }
+    /// One that an earlier run has made.
+    init(kept folder: ScratchFolder) { self.folder = folder }
 
     func open(
         _ mode: VaultMode = .write(softwareVersion: "bench"), files: any FileSystem = PosixFileSystem()

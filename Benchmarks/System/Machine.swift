@@ -67,15 +67,22 @@ struct Machine: Codable, Sendable {
     static func text(_ path: String) throws -> String { try String(contentsOfFile: path, encoding: .utf8) }
 }
 
-/// A folder that goes with its owner.
+/// A folder that goes with its owner, unless it is to be kept.
 final class ScratchFolder: Sendable {
     let path: String
+    private let isKept: Bool
 
     init(in parent: String) throws {
         path = parent + "/sudocam-bench-\(UUID().uuidString.prefix(8))"
+        isKept = false
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    init(kept path: String) throws {
+        self.path = path
+        isKept = true
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+    deinit { if !isKept { try? FileManager.default.removeItem(atPath: path) } }
 
     /// A fresh folder inside, which goes with its own owner.
     func folder() throws -> ScratchFolder { try ScratchFolder(in: path) }

@@ -15,22 +15,60 @@ struct ScaleVault {
     private static let largeClips = 2_000
 
     let place: BenchVault
-    let cameras: [CameraID]
-    let perCamera: Int
-    let begin: WallTime
+    private(set) var plan: Plan
+    /// Where the plan stands when the vault outlives the run.
+    private let planPath: String?
+    var cameras: [CameraID] { plan.cameras }
+    /// Clips of a camera that are still there.
+    var indexes: Range<Int> { plan.first..<plan.perCamera }
     /// Of one camera's clips, every so manieth is large.
-    let every: Int
-    var clips: Int { perCamera * cameras.count }
+    var every: Int { max(50, plan.perCamera * Self.cameraCount / Self.largeClips) }
+    var begin: WallTime { WallTime(microseconds: plan.begin) }
+    var clips: Int { indexes.count * cameras.count }
 
+    /// What was recorded; all that a kept vault does not say of itself.
+    struct Plan: Codable, Sendable {
+        var cameras: [CameraID]
+        var perCamera: Int
+        /// Start of the first clip, in µs since 1970.
+        var begin: Int64
+        /// The first clip that retention has left.
+        var first = 0
+    }
+
+    /// Made for this run; or, in a folder of kept vaults, taken from an earlier one.
     init(_ context: BenchContext, clips: Int) async throws {
-        place = try await BenchVault(context, files: UnsyncedFileSystem())
-        cameras = (0..<Self.cameraCount).map { _ in CameraID.random() }
-        perCamera = max(1, clips / Self.cameraCount)
-        every = max(50, clips / Self.largeClips)
-        begin = SystemTime().wallNow() - Int64(perCamera) * Self.seconds * 1_000_000
+        let kept = context.vaults.map { "\($0)/\(clips)" }
+        planPath = kept.map { $0 + "/plan.json" }
+        if let kept, let planPath, let bytes = FileManager.default.contents(atPath: planPath) {
+            place = BenchVault(kept: try ScratchFolder(kept: kept))
+            plan = try JSONDecoder().decode(Plan.self, from: bytes)
+            context.log("a vault of \(self.clips) clips taken from \(kept)")
+            return
+        }
+        // Without its plan: one that was never made to its end.
+        if let kept, FileManager.default.fileExists(atPath: kept) { try FileManager.default.removeItem(atPath: kept) }
+        place = try await BenchVault(
+            try kept.map { try ScratchFolder(kept: $0) } ?? context.scratch.folder(), files: UnsyncedFileSystem())
+        let perCamera = max(1, clips / Self.cameraCount)
+        plan = Plan(
+            cameras: (0..<Self.cameraCount).map { _ in CameraID.random() }, perCamera: perCamera,
+            begin: (SystemTime().wallNow() - Int64(perCamera) * Self.seconds * 1_000_000).microseconds)
         let began = Measurement.now()
         try await fill()
+        try save()
         context.log("a vault of \(self.clips) clips made in \(number(Measurement.now() - began)) s")
+    }
+
+    private func save() throws {
+        guard let planPath else { return }
+        try JSONEncoder().encode(plan).write(to: URL(fileURLWithPath: planPath), options: .atomic)
+    }
+
+    /// Called before retention takes the oldest `count` clips of each camera.
+    mutating func giveUp(_ count: Int) throws {
+        plan.first += count
+        try save()
     }
 
     func start(_ index: Int) -> WallTime { begin + Int64(index) * Self.seconds * 1_000_000 }
@@ -41,7 +79,7 @@ struct ScaleVault {
         let vault = try await Vault.open(
             at: place.path, mode: .write(softwareVersion: "bench"), files: UnsyncedFileSystem(), time: clock)
         let runs = cameras.map { _ in RunID.random() }
-        for index in 0..<perCamera {
+        for index in indexes {
             clock.set(start(index + 1))
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for (camera, run) in zip(cameras, runs) {

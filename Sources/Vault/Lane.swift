@@ -13,6 +13,9 @@ struct Lane: Sendable {
     /// Waits on the calling thread, which must not be one of this lane's own.
     func runBlocking<Value>(_ body: () -> Value) -> Value { queue.sync(execute: body) }
 
+    /// Does not wait.
+    func start(_ body: @escaping @Sendable () -> Void) { queue.async(execute: body) }
+
     func run<Value: Sendable>(
         _ body: @escaping @Sendable () throws(VaultError) -> Value
     ) async throws(VaultError) -> Value {

@@ -7,6 +7,27 @@ import Testing
 @testable import Vault
 
 /// Changes of who can open a vault; every cut is made with the files as they would lie after a power cut.
+@Suite struct KeyringTests {
+    @Test func `of more epochs than are kept, the one longest unused is opened anew`() throws {
+        let owner = try AgeIdentity.random()
+        let keyring = Keyring(epochLimit: 3)
+        keyring.unlock(owner)
+        let epochs = (0..<4).map { _ in EpochID.random() }
+        let sealed = try epochs.map { _ in try AgeFile.seal(AgeIdentity.random().text(), to: [owner.recipient]) }
+        var opened: [Int] = []
+        func use(_ number: Int) throws {
+            _ = try keyring.epoch(epochs[number]) {
+                opened.append(number)
+                return sealed[number]
+            }
+        }
+        for number in [0, 1, 2, 0, 3, 0, 2, 3, 1, 0] { try use(number) }
+        #expect(opened == [0, 1, 2, 3, 1, 0])
+        keyring.lock()
+        #expect(throws: VaultError(.locked, "")) { try use(2) }
+    }
+}
+
 @Suite struct KeyTests {
     private static let cameras = (0..<2).map { _ in CameraID.random() }
     private static let newPassphrase = "tr0ub4dor&3"

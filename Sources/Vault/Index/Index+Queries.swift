@@ -36,7 +36,7 @@ extension Index {
             kind: kind(of: row[8]), isSalvaged: row[9])
     }
 
-    /// A day's list is thousands of these: the two words are taken where they lie.
+    /// The two words are taken where they lie.
     private static func identifier<Named>(_ row: Row, _ column: Int) throws -> Identifier<Named> {
         let words = try row.withUnsafeData(atIndex: column) { data -> (UInt64, UInt64)? in
             guard let data, data.count == 16 else { return nil }
@@ -111,19 +111,7 @@ extension Index {
         _ camera: CameraID, overlapping range: TimeRange, limit: Int, descending: Bool, _ vault: VaultID
     ) async throws(VaultError) -> [ClipRecord] {
         try await reading { db in
-            let statement = try db.cachedStatement(
-                sql: """
-                    \(Self.clips) WHERE implausible = 0 AND \(Self.ofCamera) AND start < ?2 AND start > ?3
-                    AND "end" > ?4 ORDER BY start \(descending ? "DESC" : "ASC") LIMIT ?5
-                    """)
-            return try Self.records(
-                statement,
-                [
-                    camera.blob, range.end.microseconds,
-                    range.start.microseconds.subtractingSaturating(Self.plausibleDuration + 1),
-                    range.start.microseconds,
-                    max(0, limit),
-                ], vault)
+            try ClipRows.list(db, camera, overlapping: range, limit: limit, descending: descending, vault)
         }
     }
 

@@ -2,15 +2,6 @@ import Core
 import GRDB
 
 extension Index {
-    /// What reading the whole ledger told on the way.
-    struct Replayed: Sendable {
-        var entries = 0
-        /// Lines that are no entries.
-        var malformed = 0
-        /// Nil: there is no checkpoint with a good signature to compare with.
-        var matchesCheckpoint: Bool?
-    }
-
     /// Makes the index anew beside the old one, which stays until the new one is whole and durable, and puts it in its place.
     ///
     /// The caller holds the vault's lock and has no index open. Cut off anywhere, the old index, the new one or none is
@@ -19,6 +10,19 @@ extension Index {
         _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, checkpoint: Checkpoint?,
         progress: (_ entries: Int) -> Void = { _ in }
     ) throws(VaultError) -> Replayed {
+        do throws(VaultError) {
+            return try rebuild(layout, files, ledger, checkpoint, isBulk: true, progress)
+        } catch {
+            // Sorting takes temporary files, which may find no place where the index does.
+            guard error.code == .noSpace || error.code == .index else { throw error }
+            return try rebuild(layout, files, ledger, checkpoint, isBulk: false, progress)
+        }
+    }
+
+    private static func rebuild(
+        _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, _ checkpoint: Checkpoint?, isBulk: Bool,
+        _ progress: (_ entries: Int) -> Void
+    ) throws(VaultError) -> Replayed {
         let path = layout.index + ".new"
         try remove(path, files)
         // Made here, so that it gets our rights and stands in the folder; SQLite takes an empty file for a new database.
@@ -26,7 +30,7 @@ extension Index {
         let new = try building(path)
         let replayed: Replayed
         do throws(VaultError) {
-            replayed = try new.replay(ledger, checkpoint, progress)
+            replayed = try new.fill(ledger, checkpoint, isBulk: isBulk, progress)
             try new.settleDeletions(layout, files)
         } catch {
             new.close()
@@ -62,37 +66,27 @@ extension Index {
         }
     }
 
-    private func replay(
-        _ ledger: LedgerReader, _ checkpoint: Checkpoint?, _ progress: (Int) -> Void
+    /// In one transaction: a page that is filled again and again is written once.
+    private func fill(
+        _ ledger: LedgerReader, _ checkpoint: Checkpoint?, isBulk: Bool, _ progress: (Int) -> Void
     ) throws(VaultError) -> Replayed {
-        var replayed = Replayed()
-        var tree = MerkleTree()
-        var root = checkpoint?.count == 0 ? tree.root : nil
-        var batch: [LedgerEntry?] = []
-        var first = 0
-        var index = 0
-        while let bundle = try ledger.bundle(index) {
-            for bytes in bundle.entries {
-                _ = tree.append(leaf: MerkleTree.leafHash(bytes))
-                if tree.count == checkpoint?.count { root = tree.root }
-                let entry = try? LedgerEntry(parsing: bytes)
-                if entry == nil { replayed.malformed += 1 }
-                batch.append(entry)
+        try Self.wrapping {
+            try database.write { db in
+                let bulk = isBulk ? try BulkFill(db, expected: checkpoint?.count ?? .max) : nil
+                let intake = try Intake(db, bulk: bulk)
+                let replayed = try LedgerAhead.replay(ledger, checkpoint: checkpoint) {
+                    (first, entries) throws(VaultError) in
+                    try Self.wrapping {
+                        for (offset, entry) in entries.enumerated() {
+                            if let entry { try intake.apply(entry, at: first + offset) }
+                        }
+                    }
+                    progress(first + entries.count)
+                }
+                try intake.finish(position: replayed.entries)
+                return replayed
             }
-            if batch.count >= 4096 {
-                try apply(batch, from: first)
-                first += batch.count
-                batch = []
-                progress(first)
-            }
-            if bundle.entries.count < MerkleTree.tileWidth { break }
-            index += 1
         }
-        if !batch.isEmpty { try apply(batch, from: first) }
-        replayed.entries = tree.count
-        replayed.matchesCheckpoint = checkpoint.map { $0.root == root }
-        progress(tree.count)
-        return replayed
     }
 
     /// The ledger tells what was removed, only the disk whether the file is gone too.

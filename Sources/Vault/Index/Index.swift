@@ -50,7 +50,7 @@ final class Index: Sendable {
         try wrapping {
             var configuration = Configuration()
             configuration.prepareDatabase { db in
-                try db.execute(sql: "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -16384")
+                try db.execute(sql: "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -32768")
             }
             let index = Index(try DatabaseQueue(path: path, configuration: configuration))
             try index.database.write { db in try prepare(db) }

@@ -11,14 +11,23 @@ final class Keyring: Sendable {
     private struct Held {
         weak var value: (any Wipeable)?
     }
+    private struct Cached {
+        var identity: AgeIdentity
+        var lastUse: UInt64
+    }
     private struct State {
         var owner: AgeIdentity?
-        var epochs: [EpochID: AgeIdentity] = [:]
+        var epochs: [EpochID: Cached] = [:]
+        /// Counts uses, so that the one that was used longest ago can be told.
+        var uses: UInt64 = 0
         var held: [Held] = []
     }
     private let state = Mutex(State())
-    /// Enough for eight cameras and a month; each takes three pages of locked memory.
-    private static let epochLimit = 256
+    /// Enough for eight cameras and four months. Each takes a page of locked memory between two that nobody may touch: 4 MiB of
+    /// the 8 that Debian lets a process lock, and nothing before somebody looks at so many days.
+    private let epochLimit: Int
+
+    init(epochLimit: Int = 1024) { self.epochLimit = epochLimit }
 
     var isUnlocked: Bool { state.withLock { $0.owner != nil } }
 
@@ -27,7 +36,7 @@ final class Keyring: Sendable {
     func lock() {
         let held = state.withLock { state in
             state.owner?.secret.wipe()
-            for epoch in state.epochs.values { epoch.secret.wipe() }
+            for epoch in state.epochs.values { epoch.identity.secret.wipe() }
             defer { state = State() }
             return state.held.compactMap(\.value)
         }
@@ -50,7 +59,11 @@ final class Keyring: Sendable {
 
     /// The identity of an epoch: cached, or opened with the owner's from what `file` reads.
     func epoch(_ id: EpochID, file: () throws(VaultError) -> [UInt8]) throws(VaultError) -> AgeIdentity {
-        let (owner, cached) = state.withLock { ($0.owner, $0.epochs[id]) }
+        let (owner, cached) = state.withLock { state in
+            state.uses += 1
+            state.epochs[id]?.lastUse = state.uses
+            return (state.owner, state.epochs[id]?.identity)
+        }
         guard let owner else { throw Self.locked }
         if let cached { return cached }
         let text = try AgeFile.openSecret(try file()) { (header) throws(VaultError) in
@@ -60,8 +73,12 @@ final class Keyring: Sendable {
         text.wipe()
         state.withLock { state in
             guard state.owner != nil else { return identity.secret.wipe() }
-            if state.epochs.count >= Self.epochLimit, let old = state.epochs.keys.first { state.epochs[old] = nil }
-            state.epochs[id] = identity
+            if state.epochs.count >= epochLimit,
+                let oldest = state.epochs.min(by: { $0.value.lastUse < $1.value.lastUse })?.key
+            {
+                state.epochs[oldest] = nil
+            }
+            state.epochs[id] = Cached(identity: identity, lastUse: state.uses)
         }
         return identity
     }
@@ -75,7 +92,7 @@ final class Keyring: Sendable {
     /// Its key is destroyed: nothing opens with a copy of ours.
     func forget(_ id: EpochID) {
         state.withLock { state in
-            state.epochs[id]?.secret.wipe()
+            state.epochs[id]?.identity.secret.wipe()
             state.epochs[id] = nil
         }
     }

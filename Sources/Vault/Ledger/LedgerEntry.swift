@@ -178,6 +178,10 @@ struct LedgerEntry: Sendable, Hashable {
 
     /// Errors: `.damaged` for a line that is no entry.
     init(parsing bytes: [UInt8]) throws(VaultError) {
+        if let entry = LedgerEntry(fixedForm: bytes) { self = entry } else { try self.init(parsingAny: bytes) }
+    }
+    /// The same, by the general parser alone.
+    init(parsingAny bytes: [UInt8]) throws(VaultError) {
         guard let json = JSON(bytes), let type = json["type"]?.string, let at = json["at"]?.integer,
             let body = Self.body(type, json)
         else { throw VaultError(.damaged, "A ledger entry is malformed.") }

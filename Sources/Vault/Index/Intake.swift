@@ -1,0 +1,248 @@
+import Core
+import Foundation
+import GRDB
+
+/// Entries on their way into the tables, within one transaction: `apply` each, then `finish`.
+///
+/// What clips add to their camera's and epoch's rows is summed up here and entered by `finish`, or before anything looks at it.
+final class Intake {
+    private struct Sums {
+        var bytes = 0
+        var doubtfulBytes = 0
+        var clips = 0
+        var sequence: Int64 = 0
+    }
+
+    private let db: Database
+    private var clock: ClockTrust
+    private var numbers = Numbers()
+    private var cameras: [Int64: Sums] = [:]
+    private var epochs: [Int64: Int] = [:]
+    private let insertion: ClipInsertion
+    private let regained: Statement
+    /// False: there is no gap in whose place a clip could come again.
+    private var mayRegain: Bool
+    /// Nil: nothing is put off.
+    private var bulk: BulkFill?
+
+    /// - Parameter bulk: the tables are empty and nobody else sees them.
+    init(_ db: Database, bulk: BulkFill? = nil) throws {
+        self.db = db
+        self.bulk = bulk
+        mayRegain = bulk == nil
+        clock = try ClockTrust(db)
+        insertion = try ClipInsertion(db)
+        regained = try db.cachedStatement(
+            sql: "DELETE FROM gap WHERE camera = ? AND start = ? AND reason IN ('lost', 'damaged')")
+    }
+
+    /// Enters what was summed up, and that the ledger is known up to `position`.
+    func finish(position: Int) throws {
+        try enterSums()
+        if let last = clock.last {
+            try db.execute(
+                sql: "INSERT OR REPLACE INTO meta (key, value) VALUES ('clock', ?)", arguments: [last.microseconds])
+        }
+        try db.execute(
+            sql: "INSERT OR REPLACE INTO meta (key, value) VALUES ('position', ?)", arguments: [position])
+        try bulk?.finish(db)
+    }
+
+    private func enterSums() throws {
+        let camera = try db.cachedStatement(
+            sql: """
+                UPDATE camera SET bytes = bytes + ?, doubtful_bytes = doubtful_bytes + ?, clips = clips + ?,
+                sequence = max(sequence, ?) WHERE number = ?
+                """)
+        for (number, sums) in cameras {
+            try camera.execute(arguments: [sums.bytes, sums.doubtfulBytes, sums.clips, sums.sequence, number])
+        }
+        let epoch = try db.cachedStatement(sql: "UPDATE epoch SET clips = clips + ? WHERE number = ?")
+        for (number, clips) in epochs { try epoch.execute(arguments: [clips, number]) }
+        cameras = [:]
+        epochs = [:]
+    }
+
+    // MARK: Entries
+
+    func apply(_ entry: LedgerEntry, at position: Int) throws {
+        try follow(entry)
+        switch entry.body {
+        case .clip(let clip):
+            try add(clip, at: position, isDoubtful: !clock.vouches(for: clip.start, at: position))
+        case .gap(let gap):
+            if gap.reason == .lost || gap.reason == .damaged { mayRegain = true }
+            try db.cachedStatement(
+                sql: #"INSERT OR IGNORE INTO gap (entry, camera, start, "end", reason) VALUES (?, ?, ?, ?, ?)"#
+            ).execute(arguments: [
+                position, try numbers.camera(gap.camera, db), gap.range.start.microseconds,
+                gap.range.end.microseconds, gap.reason.rawValue,
+            ])
+        case .epoch(let epoch):
+            try db.cachedStatement(
+                sql: "UPDATE epoch SET camera = ?, day = ?, recipient = ?, file = ? WHERE number = ? AND camera IS NULL"
+            ).execute(arguments: [
+                try numbers.camera(epoch.camera, db), epoch.day, epoch.recipient?.description, Data(epoch.file.digest),
+                try numbers.epoch(epoch.epoch, db),
+            ])
+            try Index.made(epoch, at: position, db)
+        case .delete(let deletion):
+            try remove(deletion.object)
+            try db.cachedStatement(sql: "INSERT OR IGNORE INTO deleted (object, pending) VALUES (?, 1)")
+                .execute(arguments: [Data(deletion.object.digest)])
+        case .hold(let hold):
+            try db.execute(
+                sql: #"INSERT OR IGNORE INTO hold (hold, camera, start, "end", note) VALUES (?, ?, ?, ?, ?)"#,
+                arguments: [
+                    hold.hold.blob, hold.camera?.blob, hold.range.start.microseconds, hold.range.end.microseconds,
+                    hold.note.map { Data($0) },
+                ])
+        case .release(let hold):
+            try db.execute(sql: "DELETE FROM hold WHERE hold = ?", arguments: [hold.blob])
+        case .shred(let epoch, _):
+            try db.execute(sql: "UPDATE epoch SET shredded = 1 WHERE uuid = ?", arguments: [epoch.blob])
+        case .policy(let policy, _):
+            try db.execute(
+                sql: "INSERT OR REPLACE INTO meta (key, value) VALUES ('policy', ?)",
+                arguments: [Data(policy.digest)])
+        case .open(_, let vaultFile, _): try Index.remember("vaultFile", Data(vaultFile.digest), db)
+        case .recipients(let record): try Index.changed(record, at: position, db)
+        case .rewrap(let epoch, let file, let vaultFile): try Index.rewrapped(epoch, file, vaultFile, db)
+        case .lost(let record): try withdraw(record.object, .lost, at: position)
+        case .quarantine(let record): try withdraw(record.object, .damaged, at: position)
+        case .rebuilt(let record):
+            guard let since = record.since else { break }
+            clock.rebuilt = ClockTrust.Rebuilt(
+                since: since, at: entry.at, lastPosition: position.addingSaturating(record.entries))
+            try clock.saveRebuilt(db)
+        case .evict(let record): try set(evicted: true, record.objects)
+        case .fetch(let record): try set(evicted: false, record.objects)
+        case .camera, .clock, .export, .share, .other: break
+        }
+    }
+
+    private func set(evicted: Bool, _ objects: [ObjectID]) throws {
+        try bulk?.needNames(db)
+        for object in objects {
+            try db.cachedStatement(sql: "UPDATE clip SET evicted = ?2 WHERE \(Index.isObject)")
+                .execute(arguments: [Data(object.digest), evicted])
+        }
+    }
+
+    /// A clip becomes a gap.
+    private func withdraw(_ object: ObjectID, _ reason: GapReason, at position: Int) throws {
+        guard let entry = try find(object) else { return }
+        mayRegain = true
+        try db.execute(
+            sql: #"INSERT OR IGNORE INTO gap SELECT ?, camera, start, "end", ? FROM clip WHERE entry = ?"#,
+            arguments: [position, reason.rawValue, entry])
+        try remove(object)
+    }
+
+    private func add(_ clip: ClipRecord, at position: Int, isDoubtful: Bool) throws {
+        if bulk?.isNew(clip.object) != true {
+            guard try find(clip.object) == nil else { return }
+        }
+        let identity = clip.identity
+        let camera = try numbers.camera(identity.camera, db)
+        let epoch = try numbers.epoch(identity.epoch, db)
+        let isPlausible =
+            (0...Index.plausibleDuration).contains(clip.end - identity.start)
+            && (0..<Index.plausibleEnd).contains(identity.start.microseconds)
+        try insertion.insert(
+            clip, entry: position, camera: camera, epoch: epoch, isImplausible: !isPlausible, isDoubtful: isDoubtful)
+        // Found again: what `repair` had put in its place goes.
+        if mayRegain { try regained.execute(arguments: [camera, identity.start.microseconds]) }
+        epochs[epoch, default: 0] += 1
+        var sums = cameras[camera] ?? Sums()
+        if isDoubtful {
+            sums.doubtfulBytes = sums.doubtfulBytes.addingSaturating(clip.byteCount)
+        } else {
+            sums.bytes = sums.bytes.addingSaturating(clip.byteCount)
+        }
+        sums.clips += 1
+        sums.sequence = max(sums.sequence, Int64(clamping: identity.sequence))
+        cameras[camera] = sums
+    }
+
+    private func remove(_ object: ObjectID) throws {
+        guard let entry = try find(object) else { return }
+        let row = try Row.fetchOne(
+            db.cachedStatement(sql: "SELECT camera, epoch, bytes, doubtful FROM clip WHERE entry = ?"),
+            arguments: [entry])
+        guard let row else { return }
+        let camera: Int64 = row[0]
+        let epoch: Int64 = row[1]
+        let bytes: Int = row[2]
+        let isDoubtful: Bool = row[3]
+        try db.cachedStatement(sql: "DELETE FROM clip WHERE entry = ?").execute(arguments: [entry])
+        try db.cachedStatement(sql: "UPDATE epoch SET clips = clips - 1 WHERE number = ?").execute(arguments: [epoch])
+        try db.cachedStatement(
+            sql: """
+                UPDATE camera SET clips = clips - 1, bytes = bytes - ?, doubtful_bytes = doubtful_bytes - ?
+                WHERE number = ?
+                """
+        ).execute(arguments: [isDoubtful ? 0 : bytes, isDoubtful ? bytes : 0, camera])
+    }
+
+    /// The ledger entry of an object that is there.
+    private func find(_ object: ObjectID) throws -> Int64? {
+        try bulk?.needNames(db)
+        return try Int64.fetchOne(
+            db.cachedStatement(sql: "SELECT entry FROM clip WHERE \(Index.isObject)"),
+            arguments: [Data(object.digest)])
+    }
+
+    /// Keeps the clock at the last time of an entry that follows from one somebody vouched for.
+    private func follow(_ entry: LedgerEntry) throws {
+        let isConfirmed =
+            switch entry.body {
+            case .open(_, _, let isSynchronised): isSynchronised
+            case .clock(_, _, let isConfirmed): isConfirmed
+            default: false
+            }
+        guard let after = clock.following(entry.at, isConfirmed: isConfirmed) else { return }
+        let before = clock.last
+        clock.last = after
+        guard isConfirmed, let before, !ClockTrust(last: before).vouches(for: after) else { return }
+        // What was recorded between the two is vouched for now, what lies ahead of the confirmed time no longer.
+        let low = min(before, after).microseconds.subtractingSaturating(ClockTrust.reach)
+        let high = after.microseconds.addingSaturating(ClockTrust.reach)
+        try enterSums()
+        try db.execute(
+            sql: "UPDATE clip SET doubtful = 0 WHERE doubtful = 1 AND start BETWEEN ? AND ?", arguments: [low, high])
+        try db.execute(sql: "UPDATE clip SET doubtful = 1 WHERE doubtful = 0 AND start > ?", arguments: [high])
+        try db.execute(
+            sql: """
+                UPDATE camera SET
+                bytes = (SELECT ifnull(sum(bytes), 0) FROM clip WHERE camera = number AND doubtful = 0),
+                doubtful_bytes = (SELECT ifnull(sum(bytes), 0) FROM clip WHERE camera = number AND doubtful = 1)
+                """)
+    }
+}
+
+/// The short numbers of cameras and epochs, given as the ledger first names them; looked up once a transaction.
+private struct Numbers {
+    private var cameras: [CameraID: Int64] = [:]
+    private var epochs: [EpochID: Int64] = [:]
+
+    mutating func camera(_ id: CameraID, _ db: Database) throws -> Int64 {
+        if let number = cameras[id] { return number }
+        let number = try Self.number(id.blob, "camera", db)
+        cameras[id] = number
+        return number
+    }
+    mutating func epoch(_ id: EpochID, _ db: Database) throws -> Int64 {
+        if let number = epochs[id] { return number }
+        let number = try Self.number(id.blob, "epoch", db)
+        epochs[id] = number
+        return number
+    }
+
+    private static func number(_ uuid: Data, _ table: String, _ db: Database) throws -> Int64 {
+        let known = try db.cachedStatement(sql: "SELECT number FROM \(table) WHERE uuid = ?")
+        if let number = try Int64.fetchOne(known, arguments: [uuid]) { return number }
+        try db.cachedStatement(sql: "INSERT INTO \(table) (uuid) VALUES (?)").execute(arguments: [uuid])
+        return db.lastInsertedRowID
+    }
+}

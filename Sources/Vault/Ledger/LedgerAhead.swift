@@ -1,0 +1,111 @@
+import Core
+import Dispatch
+import Synchronization
+
+/// What reading the whole ledger told on the way.
+struct Replayed: Sendable {
+    var entries = 0
+    /// Lines that are no entries.
+    var malformed = 0
+    /// Nil: there is no checkpoint with a good signature to compare with.
+    var matchesCheckpoint: Bool?
+}
+
+/// The ledger read, hashed and parsed on a thread of its own, some thousand entries ahead of who takes them.
+///
+/// The reader waits while `depth` batches lie there, so memory does not grow with the ledger.
+final class LedgerAhead: Sendable {
+    private enum Step: Sendable {
+        case batch([LedgerEntry?])
+        case end(Result<Replayed, VaultError>)
+    }
+    private struct State {
+        var steps: [Step] = []
+        var isGivenUp = false
+    }
+    private static let depth = 4
+    private static let batchSize = 2048
+
+    private let state = Mutex(State())
+    private let filled = DispatchSemaphore(value: 0)
+    // A semaphore must not be freed below its first value: this one begins at nothing.
+    private let room = DispatchSemaphore(value: 0)
+
+    private init() {}
+
+    /// Hands out every entry in order, malformed ones as nil, on the calling thread. Errors: the disk's, and `take`'s; when it
+    /// returns or throws, nothing is read any more.
+    static func replay(
+        _ ledger: LedgerReader, checkpoint: Checkpoint?,
+        _ take: (_ first: Int, _ entries: [LedgerEntry?]) throws(VaultError) -> Void
+    ) throws(VaultError) -> Replayed {
+        let ahead = LedgerAhead()
+        for _ in 0..<depth { ahead.room.signal() }
+        Lane.serial("vault.replay").start { ahead.read(ledger, checkpoint) }
+        var first = 0
+        var failure: VaultError?
+        while true {
+            ahead.filled.wait()
+            switch ahead.state.withLock({ $0.steps.removeFirst() }) {
+            case .batch(let entries):
+                if failure == nil {
+                    do throws(VaultError) { try take(first, entries) } catch {
+                        failure = error
+                        ahead.state.withLock { $0.isGivenUp = true }
+                    }
+                }
+                first += entries.count
+                ahead.room.signal()
+            case .end(let result):
+                if let failure { throw failure }
+                return try result.get()
+            }
+        }
+    }
+
+    private func read(_ ledger: LedgerReader, _ checkpoint: Checkpoint?) {
+        let result: Result<Replayed, VaultError>
+        do throws(VaultError) { result = .success(try replayed(ledger, checkpoint)) } catch { result = .failure(error) }
+        put(.end(result))
+    }
+
+    private func replayed(_ ledger: LedgerReader, _ checkpoint: Checkpoint?) throws(VaultError) -> Replayed {
+        var replayed = Replayed()
+        var tree = MerkleTree()
+        var root = checkpoint?.count == 0 ? tree.root : nil
+        var batch: [LedgerEntry?] = []
+        var index = 0
+        while let bundle = try ledger.bundle(index) {
+            for bytes in bundle.entries {
+                _ = tree.append(leaf: MerkleTree.leafHash(bytes))
+                if tree.count == checkpoint?.count { root = tree.root }
+                let entry = try? LedgerEntry(parsing: bytes)
+                if entry == nil { replayed.malformed += 1 }
+                batch.append(entry)
+            }
+            if batch.count >= Self.batchSize {
+                guard put(&batch) else { break }
+            }
+            if bundle.entries.count < MerkleTree.tileWidth { break }
+            index += 1
+        }
+        if !batch.isEmpty { _ = put(&batch) }
+        replayed.entries = tree.count
+        replayed.matchesCheckpoint = checkpoint.map { $0.root == root }
+        return replayed
+    }
+
+    /// False when nobody wants more.
+    private func put(_ batch: inout [LedgerEntry?]) -> Bool {
+        room.wait()
+        guard !state.withLock({ $0.isGivenUp }) else { return false }
+        put(.batch(batch))
+        batch = []
+        batch.reserveCapacity(Self.batchSize + MerkleTree.tileWidth)
+        return true
+    }
+    private func put(_ step: Step) {
+        state.withLock { $0.steps.append(step) }
+        filled.signal()
+    }
+}

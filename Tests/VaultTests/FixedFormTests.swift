@@ -1,0 +1,122 @@
+import Core
+import TestKit
+import Testing
+
+@testable import Vault
+
+/// The scan over our own lines against the parser of all lines.
+@Suite struct FixedFormTests {
+    /// Clips and deletions of every shape that is written.
+    private static func entries(_ random: inout SeededGenerator) -> [LedgerEntry] {
+        func object(_ random: inout SeededGenerator) -> ObjectID {
+            ObjectID(digest: (0..<32).map { _ in UInt8.random(in: 0...255, using: &random) }) ?? .zero
+        }
+        let times: [Int64] = [0, 1, -1, 9, 10, -10, 1_764_000_000_000_000, 999_999_999_999_999_999, .max, .min]
+        let counts = [0, 7, 10, 65_536, 99_999_999_999, Int.max]
+        let causes: [RetentionCause] = [.age(rule: 1), .age(rule: 40), .cameraBudget, .vaultBudget, .shredded]
+        var entries: [LedgerEntry] = []
+        for number in 0..<200 {
+            func time() -> WallTime { WallTime(microseconds: times.randomElement(using: &random) ?? 0) }
+            let bytes = counts.randomElement(using: &random) ?? 0
+            if number % 4 == 3 {
+                entries.append(
+                    LedgerEntry(
+                        at: time(),
+                        .delete(
+                            DeletionRecord(
+                                object: object(&random), camera: .random(), range: TimeRange(time(), time()),
+                                byteCount: bytes, cause: causes[number / 4 % causes.count], policy: object(&random)))))
+            } else {
+                let identity = ClipIdentity(
+                    vault: .random(), camera: .random(), epoch: .random(), run: .random(), sequence: UInt64(bytes),
+                    start: time())
+                entries.append(
+                    LedgerEntry(
+                        at: time(),
+                        .clip(
+                            ClipRecord(
+                                object: object(&random), identity: identity, end: time(), byteCount: bytes,
+                                kind: RetentionClass.allCases[number % 4], isSalvaged: number % 5 == 0))))
+            }
+        }
+        return entries
+    }
+
+    @Test func `our own lines are read alike by both, and but for numbers of 19 digits by the scan`() throws {
+        var random = SeededGenerator(seed: 1)
+        var scanned = 0
+        for entry in Self.entries(&random) {
+            let line = try #require(entry.encoded())
+            #expect(try LedgerEntry(parsingAny: line) == entry)
+            #expect(try LedgerEntry(parsing: line) == entry)
+            let isLong = String(decoding: line, as: UTF8.self).split { !$0.isNumber }.contains { $0.count >= 19 }
+            if let fixed = LedgerEntry(fixedForm: line) {
+                #expect(fixed == entry)
+                scanned += 1
+            } else {
+                #expect(isLong, "\(String(decoding: line, as: UTF8.self))")
+            }
+        }
+        #expect(scanned > 40)
+    }
+
+    /// Every line with each of its bytes replaced, left out, doubled, and cut behind it.
+    @Test func `what the scan takes the general parser takes, with the same result`() throws {
+        var random = SeededGenerator(seed: 2)
+        let replacements = Array("\"\\{}:,-+0019afAFgxZ \u{0}\u{1f}\u{7f}".utf8) + [0x80, 0xff]
+        var taken = 0
+        var refused = 0
+        func check(_ line: [UInt8]) {
+            guard let fixed = LedgerEntry(fixedForm: line) else {
+                refused += 1
+                return
+            }
+            taken += 1
+            #expect((try? LedgerEntry(parsingAny: line)) == fixed, "\(String(decoding: line, as: UTF8.self))")
+        }
+        for entry in Self.entries(&random).prefix(12) {
+            let line = try #require(entry.encoded())
+            for index in line.indices {
+                for byte in replacements {
+                    var other = line
+                    other[index] = byte
+                    check(other)
+                }
+                var other = line
+                other.remove(at: index)
+                check(other)
+                other = line
+                other.insert(line[index], at: index)
+                check(other)
+                check(Array(line[..<index]))
+            }
+            check(line + [10])
+            check(line + line)
+        }
+        // Digits may stand for digits, and only that.
+        #expect(taken > 1000 && refused > taken)
+    }
+
+    @Test(arguments: [
+        #"{"type":"clip","at":01"#, #"{"type":"clip","at":-0"#, #"{"type":"clip","at":"1""#, #"{"type":"clip","at":-"#,
+        #"{ "type":"clip","at":1"#, #"{"type":"clip"}"#, "", "{", #"{"type":"gap","at":1}"#,
+    ])
+    func `a beginning that is not quite ours is left to the general parser`(text: String) {
+        #expect(LedgerEntry(fixedForm: Array(text.utf8)) == nil)
+    }
+
+    @Test func `a line in another order, with spaces or upper-case digits is read by the general parser`() throws {
+        var random = SeededGenerator(seed: 3)
+        let entry = try #require(Self.entries(&random).first { $0.at.microseconds < 1_000_000 })
+        let line = String(decoding: try #require(entry.encoded()), as: UTF8.self)
+        let at = #""at":\#(entry.at.microseconds)"#
+        for other in [
+            line.replacing(",", with: ", "), line.replacing(#""type":"clip","# + at, with: at + #","type":"clip""#),
+            line.replacing("}", with: #","later":1}"#),
+        ] {
+            #expect(other != line)
+            #expect(LedgerEntry(fixedForm: Array(other.utf8)) == nil)
+            #expect(try LedgerEntry(parsing: Array(other.utf8)) == entry)
+        }
+    }
+}
