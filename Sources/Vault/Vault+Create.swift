@@ -5,6 +5,8 @@ public struct VaultCreation: Sendable {
     public let id: VaultID
     /// `AGE-SECRET-KEY-1…`: opens everything, as the owner's passphrase does. Shown once, stored nowhere.
     public let recoveryIdentity: SecretBytes
+    /// Who signs the ledger, as c2sp.org/signed-note writes it down; no secret.
+    public let ledgerKey: String
 }
 
 extension Vault {
@@ -70,7 +72,8 @@ extension Vault {
             ledger: ledgerKey.verifier)
         try files.replace(layout.vaultFile, with: file.encoded)
         try files.syncDirectory(parent(of: layout.root))
-        return VaultCreation(id: id, recoveryIdentity: try recovery.text())
+        return VaultCreation(
+            id: id, recoveryIdentity: try recovery.text(), ledgerKey: file.ledger.text(of: id))
     }
 
     /// An empty folder, or one where `create` was interrupted: a folder of somebody else's files is left alone.

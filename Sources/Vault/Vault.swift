@@ -63,6 +63,8 @@ public final class Vault: Sendable {
     private let pressure = Mutex(DiskPressure.none)
     /// `vault.json` as it stands, and so who new epochs are sealed to.
     let sealing: Mutex<Sealing>
+    /// Who signs the ledger, as c2sp.org/signed-note writes it down; no secret.
+    public var ledgerKey: String { file.ledger.text(of: id) }
     var file: VaultFile { sealing.withLock { $0.file } }
     /// Nil when only reading, or closed.
     let writing: Mutex<Writing?>

@@ -27,6 +27,11 @@ struct InitCommand: AsyncParsableCommand {
 
                     \(made.recoveryIdentity)
                 \(code.map { "\n" + $0.lines(indent: "    ").joined(separator: "\n") + "\n" } ?? "")
+                The key that signs the ledger, no secret. Note it beside the identity: by it you know your vault when you
+                restore it from a copy elsewhere. `sudocam key list` shows it again.
+
+                    \(made.ledgerKey)
+
                 Next: add your cameras to \(config) and run `sudocam serve`.
                 """
             }

@@ -70,7 +70,8 @@ extension KeyCommand {
                         "\(list.epochs) day(s) of cameras have a key"
                             + (list.stale > 0
                                 ? "; \(list.stale) not sealed to these recipients yet: `sudocam key rewrap` goes on"
-                                : ", all sealed to these recipients")
+                                : ", all sealed to these recipients"),
+                        "the ledger is signed by \(list.ledgerKey)",
                     ]).joined(separator: "\n")
                 }
             }

@@ -364,8 +364,9 @@ class Remotes:
         other = self.bare("broken-off", "--ledger-key", "sudocam/x+00000000+AAAA", "--identity", lines=[identity, "new words"], url=url, check=False)
         assert other.returncode == 1 and "another key" in other.stderr, other
         # Everything but the footage; then all of it, by the same command.
-        first = self.bare("broken-off", "--identity", "--no-backfill", lines=[identity, "new words"], url=url)
-        assert "Everything plays now" in first.stdout, first
+        key = self.json(recorder, "key", "list")["ledgerKey"]
+        first = self.bare("broken-off", "--identity", "--no-backfill", "--ledger-key", key, lines=[identity, "new words"], url=url)
+        assert "Everything plays now" in first.stdout and key in first.stdout, first
         folder = self.folder / "broken-off"
         assert not list((folder / "vault/objects").glob("*/*"))
         again = self.bare("broken-off", lines=[], url=url)

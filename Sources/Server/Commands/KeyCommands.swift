@@ -245,6 +245,8 @@ public enum KeyCommands {
         public var epochs: Int
         /// Those not sealed to these recipients yet.
         public var stale: Int
+        /// Who signs the ledger; no secret.
+        public var ledgerKey: String
     }
 
     public static func list(_ configuration: Configuration) async throws -> List {
@@ -254,7 +256,7 @@ public enum KeyCommands {
         return List(
             recipients: list.recipients.map {
                 List.Recipient(recipient: $0.recipient.description, role: $0.role.rawValue)
-            }, epochs: list.epochs, stale: list.staleEpochs)
+            }, epochs: list.epochs, stale: list.staleEpochs, ledgerKey: vault.ledgerKey)
     }
 
     public struct LogLine: Codable, Sendable {

@@ -14,6 +14,8 @@ public enum VaultCommands {
         public var path: String
         /// Shown once.
         public var recoveryIdentity: String
+        /// Who signs the ledger; no secret.
+        public var ledgerKey: String
         public var configuration: String?
     }
 
@@ -30,7 +32,8 @@ public enum VaultCommands {
             written = configuration
         }
         return Made(
-            vault: made.id, path: path, recoveryIdentity: made.recoveryIdentity.revealed(), configuration: written)
+            vault: made.id, path: path, recoveryIdentity: made.recoveryIdentity.revealed(),
+            ledgerKey: made.ledgerKey, configuration: written)
     }
 
     /// A new vault under the mount point of one that is known would hide it, and be hidden by it.
