@@ -22,7 +22,7 @@ struct ScaleVault {
     /// Clips of a camera that are still there.
     var indexes: Range<Int> { plan.first..<plan.perCamera }
     /// Of one camera's clips, every so manieth is large.
-    var every: Int { max(50, plan.perCamera * Self.cameraCount / Self.largeClips) }
+    var every: Int { plan.every ?? max(50, plan.perCamera * Self.cameraCount / Self.largeClips) }
     var begin: WallTime { WallTime(microseconds: plan.begin) }
     var clips: Int { indexes.count * cameras.count }
 
@@ -34,6 +34,8 @@ struct ScaleVault {
         var begin: Int64
         /// The first clip that retention has left.
         var first = 0
+        /// For a vault that was to become larger; nil: as the number of clips has it.
+        var every: Int?
     }
 
     /// Made for this run; or, in a folder of kept vaults, taken from an earlier one.

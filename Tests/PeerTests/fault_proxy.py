@@ -13,6 +13,9 @@ stall         nothing is passed on, and the connection stays open           503 
 half-request  the server gets half of the body                              half-answer   the client does
 wrong-request one bit of the body is turned on the way there                wrong-answer  … on the way back; never of a listing
 slow          the bodies come in drops
+
+With `--log FILE` it writes two lines for every PUT, each before it passes on what the line is about: `PUT path`, and `200 path` (or
+whatever the server answered). Whatever anybody heard of a PUT stands there, also when the proxy is killed.
 """
 
 import argparse
@@ -53,9 +56,11 @@ def applicable(method, target, count):
 class FaultProxy:
     """Runs on a thread of its own between `__enter__` and `__exit__`."""
 
-    def __init__(self, to, listen=0, seed=0, share=0.0, kinds=KINDS, stall_seconds=600.0, slow_bytes_per_second=3 << 20):
+    def __init__(self, to, listen=0, seed=0, share=0.0, kinds=KINDS, stall_seconds=600.0, slow_bytes_per_second=3 << 20, log=None):
         self.to, self.port, self.share, self.kinds = to, listen, share, list(kinds)
         self.stall_seconds, self.slow_bytes_per_second = stall_seconds, slow_bytes_per_second
+        # Unbuffered: one write a line.
+        self.log = open(log, "ab", buffering=0) if log else None
         self.counts = collections.Counter()
         self.random = random.Random(seed)
         self.planned = collections.deque()
@@ -83,6 +88,8 @@ class FaultProxy:
         asyncio.set_event_loop(self.loop)
         self.loop.run_until_complete(self.serve(ready))
         self.loop.close()
+        if self.log:
+            self.log.close()
 
     async def serve(self, ready):
         self.ending = asyncio.Event()
@@ -109,6 +116,10 @@ class FaultProxy:
             else:
                 kind = None
             return kind
+
+    def note(self, method, target, what):
+        if self.log and method == "PUT":
+            self.log.write(f"{what} {target.split('?')[0]}\n".encode())
 
     def happened(self, kind):
         with self.lock:
@@ -139,6 +150,7 @@ class FaultProxy:
         if "100-continue" in headers.get("expect", "").lower():
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         kind = self.pick(method, target, count)
+        self.note(method, target, method)
         if kind == "reset":
             self.happened(kind)
             reset(writer)
@@ -170,15 +182,16 @@ class FaultProxy:
         except ConnectionError:
             # It may have answered before it had heard all; what it said counts.
             pass
-        return upstream if await self.answer(there, writer, method, kind) else None
+        return upstream if await self.answer(there, writer, method, target, kind) else None
 
-    async def answer(self, there, writer, method, kind):
+    async def answer(self, there, writer, method, target, kind):
         """Returns whether the connection to the server can be used again."""
         while True:
             head = await there.readuntil(b"\r\n\r\n")
             status = int(head.split(b" ", 2)[1])
             if status >= 200:
                 break
+        self.note(method, target, status)
         headers = fields(head)
         isChunked = "chunked" in headers.get("transfer-encoding", "").lower()
         count = 0 if method == "HEAD" or status in (204, 304) else int(headers.get("content-length", -1))
@@ -300,6 +313,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
     parser.add_argument("--share", type=float, default=0.2, help="of all requests")
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--log", help="a line for every PUT, and for every answer to one")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     kinds = [kind for kind in re.split("[, ]+", arguments.kinds) if kind]
@@ -311,7 +325,7 @@ def main():
         parser.error("--to, or a command")
     # Before the thread starts, which takes the mask over.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    with FaultProxy(arguments.to, arguments.listen, arguments.seed, arguments.share, kinds) as proxy:
+    with FaultProxy(arguments.to, arguments.listen, arguments.seed, arguments.share, kinds, log=arguments.log) as proxy:
         print(f"http://127.0.0.1:{proxy.port}, seed {arguments.seed}", flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
     print(summary(proxy.counts, kinds), flush=True)

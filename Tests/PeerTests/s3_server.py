@@ -105,7 +105,7 @@ class Server:
         return self
 
     def start(self):
-        """Also again, after `stop`."""
+        """Also again, after `stop` or `kill`."""
         local = ["-ip.bind=127.0.0.1"]
         # The S3 server's own socket files would be in the way of a second start.
         for path in self.folder.glob("*.sock"):
@@ -126,6 +126,13 @@ class Server:
     def stop(self):
         for process in reversed(self.processes):
             stop(process)
+        self.processes = []
+
+    def kill(self):
+        """SIGKILL; what was written lies in the system's cache, and stays."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
         self.processes = []
 
     def __exit__(self, *_):

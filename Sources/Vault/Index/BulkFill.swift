@@ -1,8 +1,8 @@
 import Core
 import GRDB
 
-/// The filling of an empty index that nobody sees yet: the trees beside the clips are made when the clips are there, which
-/// costs a third of entering each clip in each of them.
+/// The filling of an empty index that nobody sees yet: the trees beside the clips are made by sorting when the clips are there,
+/// which is faster than entering each clip in each of them.
 ///
 /// Only what names objects may be needed sooner, by an entry that takes one away or by a clip that may be there already. Nearly
 /// every clip is known to be new without a look: a Bloom filter holds the names of all so far, in memory of a fixed size.
@@ -11,8 +11,9 @@ struct BulkFill {
     private var missing: [(name: String, sql: String)]
     private var filter: [UInt64]
     private let mask: UInt64
-    /// 16 MiB: of ten million names every two-hundredth is looked up in vain.
-    private static let largestFilter = 1 << 27
+    /// In bits: 64 a clip, at most 32 MiB. Of a million clips none is looked up in vain, of thirty million every seventieth.
+    private static let bitsPerClip = 64
+    private static let largestFilter = 1 << 28
 
     /// Takes the indexes of `clip` away.
     ///
@@ -27,7 +28,7 @@ struct BulkFill {
         ).map { ($0[0], $0[1]) }
         for index in missing { try db.execute(sql: "DROP INDEX \(index.name)") }
         var bits = 1 << 16
-        while bits < Self.largestFilter, bits / 16 < expected { bits *= 2 }
+        while bits < Self.largestFilter, bits / Self.bitsPerClip < expected { bits *= 2 }
         filter = [UInt64](repeating: 0, count: bits / 64)
         mask = UInt64(bits - 1)
     }
@@ -37,7 +38,7 @@ struct BulkFill {
         // A SHA-256 needs no further hashing.
         let digest = object.digest
         var isNew = false
-        for first in stride(from: 0, to: 16, by: 4) {
+        for first in stride(from: 0, to: 32, by: 4) {
             let word = (first..<first + 4).reduce(UInt64(0)) { $0 << 8 | UInt64(digest[$1]) } & mask
             let bit = UInt64(1) << (word & 63)
             if filter[Int(word >> 6)] & bit == 0 {
