@@ -246,6 +246,7 @@ struct ScaleBenchmark: Benchmark {
         // Without its ledger; a dry run reads and counts everything and begins none.
         let manager = FileManager.default
         try manager.moveItem(atPath: path + "/ledger", toPath: path + "/ledger.away")
+        defer { try? manager.moveItem(atPath: path + "/ledger.away", toPath: path + "/ledger") }
         let headers = try await Measurement.interleaved(context.runs(4)) {
             let rebuilt = try await Vault.rebuildLedger(at: path, isApplied: false, time: SystemTime())
             guard rebuilt.clips >= scale.clips else {
@@ -254,7 +255,6 @@ struct ScaleBenchmark: Benchmark {
         } yardstick: {
             for object in objects { try read(object, 4096) }
         }
-        try manager.moveItem(atPath: path + "/ledger.away", toPath: path + "/ledger")
         let clips = Double(scale.clips)
         func samples(_ costs: [Measurement.Cost]) -> Samples { Samples(costs.map { clips / $0.seconds / 1000 }) }
         return [

@@ -45,6 +45,11 @@ struct ScaleVault {
         if let kept, let planPath, let bytes = FileManager.default.contents(atPath: planPath) {
             place = BenchVault(kept: try ScratchFolder(kept: kept))
             plan = try JSONDecoder().decode(Plan.self, from: bytes)
+            // A run that was killed while it did without the ledger.
+            let (away, ledger) = (place.path + "/ledger.away", place.path + "/ledger")
+            if FileManager.default.fileExists(atPath: away), !FileManager.default.fileExists(atPath: ledger) {
+                try FileManager.default.moveItem(atPath: away, toPath: ledger)
+            }
             context.log("a vault of \(self.clips) clips taken from \(kept)")
             return
         }

@@ -19,8 +19,9 @@ public struct UUID: Sendable, Hashable, Comparable {
         return random(using: &generator)
     }
 
-    /// Exactly 16 bytes, network order.
-    public init?(bytes: some Collection<UInt8>) {
+    /// Exactly 16 bytes, network order. Inlinable: a row of the index has five of them, and other modules have no other way to
+    /// specialise it.
+    @inlinable public init?(bytes: some Collection<UInt8>) {
         guard bytes.count == 16 else { return nil }
         var words: (UInt64, UInt64) = (0, 0)
         for (index, byte) in bytes.enumerated() {
