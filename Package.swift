@@ -99,11 +99,11 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        // What it measures beside SudoCam is bare libcrypto and libsodium: the only target besides Vault to import them.
+        // What it measures beside SudoCam is bare libcrypto, libsodium and libcurl: the only target besides Vault to import them.
         .executableTarget(
             name: "sudocam-bench",
             dependencies: [
-                "Core", "Vault", "CCrypto", "CSodium",
+                "Core", "Vault", "CCrypto", "CSodium", "CCurl",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks", exclude: ["browser.py", "rtsp_files.py"], swiftSettings: strict),
