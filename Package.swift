@@ -100,11 +100,11 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        // What it measures beside SudoCam is bare libcrypto, libsodium and SQLite: the only target besides Vault to import them.
+        // What it measures beside SudoCam is bare libcrypto, libsodium, libcurl and SQLite: the only target besides Vault to import them.
         .executableTarget(
             name: "sudocam-bench",
             dependencies: [
-                "Core", "Vault", "CCrypto", "CSodium", .product(name: "GRDBSQLite", package: "GRDB.swift"),
+                "Core", "Vault", "CCrypto", "CSodium", "CCurl", .product(name: "GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks", exclude: ["browser.py", "rtsp_files.py"], swiftSettings: strict),

@@ -95,6 +95,6 @@ protocol Benchmark: Sendable {
 enum Benchmarks {
     static let all: [any Benchmark] = [
         SealBenchmark(), OpenBenchmark(), VerifyBenchmark(), CommitBenchmark(), ScaleBenchmark(), CameraBenchmark(),
-        BrowserBenchmark(),
+        RemoteBenchmark(), BrowserBenchmark(),
     ]
 }

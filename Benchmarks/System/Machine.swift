@@ -23,6 +23,7 @@ struct Machine: Codable, Sendable {
         var tools: [String: String] = [:]
         for (name, arguments) in [
             ("openssl", ["version"]), ("restic", ["version"]), ("ffmpeg", ["-version"]), ("nginx", ["-v"]),
+            ("rclone", ["version"]),
             ("chromium", ["--version"]), ("chromedriver", ["--version"]),
         ] {
             guard let output = try? Program.output(name, arguments, mergingErrors: true) else { continue }

@@ -208,7 +208,7 @@ class Chaos:
     def words(self):
         """What the recorder said meanwhile, each thing once."""
         text = (self.recorder.folder / "serve.log").read_text(errors="replace")
-        said = collections.Counter(re.sub(r"[0-9a-f]{64}|\d+", "…", line.split(" : ", 1)[-1]) for line in text.splitlines() if "alarm" in line)
+        said = collections.Counter(re.sub(r"[0-9a-f]{64}|\d+", "…", line.split(" ", 1)[-1]) for line in text.splitlines() if "alarm" in line)
         for line, count in said.most_common(20):
             print(f"     {count} × {line[:300]}", flush=True)
 

@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Synchronization
 import TestKit
 import Testing
 
@@ -166,6 +167,43 @@ import Testing
         await #expect(throws: VaultError(.notFound, "")) { _ = try await bench.vault.openObject(bench.clips[2]) }
         bench.store.set { _, _ in .before(MemoryStore.unreachable) }
         await #expect(throws: VaultError(.unreachable, "")) { _ = try await bench.vault.openObject(bench.clips[3]) }
+    }
+
+    @Test func `a bit that turned on the way costs another reading, not the only copy`() async throws {
+        let bench = try await Self.settled()
+        try await bench.remote.listAgain(after: RemoteBench.day)
+        #expect(try await bench.remote.evict().objects == 6)
+        let turned = Mutex<[String: Int]>([:])
+        func turn(_ times: Int) {
+            turned.withLock { $0 = [:] }
+            bench.store.set { _, call in
+                guard call.method == "GET", call.key.hasPrefix("objects/") else { return nil }
+                return turned.withLock { turned in
+                    turned[call.key, default: 0] += 1
+                    return turned[call.key, default: 0] <= times ? .turned : nil
+                }
+            }
+        }
+        turn(1)
+        #expect(try await bench.verify() == [])
+        // Twice is what lies there, as far as anybody can tell; another day tells otherwise.
+        turn(2)
+        #expect(try await bench.verify().map(\.kind) == [RemoteFinding.Kind](repeating: .damaged, count: 6))
+        #expect(try await bench.remote.status().unsendableObjects == 6)
+        turn(0)
+        #expect(try await bench.verify() == [])
+        #expect(try await bench.remote.status().unsendableObjects == 0)
+        // The same when they come back.
+        turn(2)
+        #expect(try await bench.remote.backfill().damaged.count == 6)
+        turn(1)
+        let back = try await bench.remote.backfill()
+        #expect(back.objects == 6 && back.damaged == [] && bench.clips.allSatisfy(bench.isHere))
+        #expect(try await bench.remote.status().unsendableObjects == 0)
+        #expect(try await bench.vault.verify().findings == [])
+        bench.store.forgetCalls()
+        try await bench.remote.sync()
+        #expect(bench.store.puts("objects/") == [])
     }
 
     @Test func `the cache keeps within its budget, the last used longest`() async throws {

@@ -16,6 +16,8 @@ final class MemoryStore: RemoteStore {
         case before(VaultError)
         /// It was carried out, and the answer is lost.
         case after(VaultError)
+        /// A part comes with a bit turned on the way.
+        case turned
     }
     struct Call: Sendable, Equatable {
         var method: String
@@ -36,6 +38,8 @@ final class MemoryStore: RemoteStore {
         var sendsMetadata = true
         var confirms = true
         var fault: (@Sendable (Int, Call) -> Fault?)?
+        /// Whether the call under way has a bit turned.
+        var turns = false
     }
     private let state = Mutex(State())
 
@@ -64,6 +68,7 @@ final class MemoryStore: RemoteStore {
             let call = Call(method: method, key: key)
             let fault = state.fault?(state.calls.count, call)
             state.calls.append(call)
+            state.turns = if case .turned = fault { true } else { false }
             do throws(VaultError) {
                 if case .before(let error) = fault { throw error }
                 if case .after(let error) = fault { lost = error }
@@ -109,8 +114,10 @@ final class MemoryStore: RemoteStore {
             guard range.lowerBound < count, range.upperBound <= count else {
                 throw VaultError(.remoteFault, "The remote sends another part than was asked for (\(key)).")
             }
+            var bytes = Array(object.bytes[range])
+            if state.turns { bytes[0] ^= 1 }
             return RemotePart(
-                bytes: Array(object.bytes[range]), range: range, count: count,
+                bytes: bytes, range: range, count: count,
                 metadata: state.sendsMetadata ? object.metadata : [:])
         }
     }

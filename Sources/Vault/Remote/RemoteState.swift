@@ -446,25 +446,29 @@ final class RemoteState: Sendable {
         }
     }
 
-    /// Objects there whose bytes were read and compared, or not.
+    /// An object there was read: what it says of itself now counts, whatever was read before.
     func read(_ object: ObjectID, isGood: Bool) throws(VaultError) {
         try write { db in
             try db.execute(
                 sql: isGood
-                    ? "UPDATE object SET proven = 1, bad = 0 WHERE object = ?"
+                    ? "UPDATE object SET proven = 1, bad = 0, state = CASE WHEN state = 6 THEN 2 ELSE state END WHERE object = ?"
                     : "UPDATE object SET proven = 0, bad = 1, state = CASE evicted WHEN 0 THEN 1 ELSE 6 END WHERE object = ?",
                 arguments: [Data(object.digest)])
         }
     }
+    /// What should be there. Also what was read as damaged and lies nowhere else: another reading may find it good, a server may
+    /// have mended it.
+    private static let expected = "(state IN (2, 3) OR state = 6 AND bad = 1)"
+
     /// `count` objects by chance among those that should be there; nil: all, in order behind `after`.
     func sample(_ count: Int?, after: ObjectID? = nil) throws(VaultError) -> [Row] {
         try read { db in
             guard let count else {
                 return try Row.all(
-                    db, "WHERE state IN (2, 3) AND object > ? ORDER BY object LIMIT 256",
+                    db, "WHERE \(Self.expected) AND object > ? ORDER BY object LIMIT 256",
                     [after.map { Data($0.digest) } ?? Data()])
             }
-            return try Row.all(db, "WHERE state IN (2, 3) ORDER BY random() LIMIT ?", [count])
+            return try Row.all(db, "WHERE \(Self.expected) ORDER BY random() LIMIT ?", [count])
         }
     }
 
@@ -529,7 +533,7 @@ final class RemoteState: Sendable {
             let row = try GRDB.Row.fetchOne(
                 db,
                 sql:
-                    "SELECT count(*) AS n, ifnull(sum(bytes), 0) AS bytes FROM object WHERE state IN (2, 3) AND evicted > 0"
+                    "SELECT count(*) AS n, ifnull(sum(bytes), 0) AS bytes FROM object WHERE \(Self.expected) AND evicted > 0"
             )
             return (row?["n"] ?? 0, row?["bytes"] ?? 0)
         }
@@ -546,7 +550,8 @@ final class RemoteState: Sendable {
         try read { db in
             try GRDB.Row.fetchAll(
                 db,
-                sql: Row.columns + " WHERE state IN (2, 3) AND evicted > 0 AND entry < ? ORDER BY entry DESC LIMIT ?",
+                sql: Row.columns
+                    + " WHERE \(Self.expected) AND evicted > 0 AND entry < ? ORDER BY entry DESC LIMIT ?",
                 arguments: [entry, limit]
             ).map { (try Row($0), $0["entry"]) }
         }

@@ -262,8 +262,18 @@ extension Remote {
 
     private func half(_ object: ObjectID) -> String { vault.layout.open + "/\(object).fetch" }
 
-    /// False when what lies there is not the object.
+    /// False when what lies there is not the object, twice: once it may have been the way here.
     private func download(_ row: RemoteState.Row) async throws(VaultError) -> Bool {
+        var isGood = try await downloadsAsNamed(row)
+        if !isGood { isGood = try await downloadsAsNamed(row) }
+        if !isGood || row.isBad {
+            let isRead = isGood
+            try await on { (state) throws(VaultError) in try state.read(row.object, isGood: isRead) }
+        }
+        return isGood
+    }
+
+    private func downloadsAsNamed(_ row: RemoteState.Row) async throws(VaultError) -> Bool {
         let (files, layout, half) = (vault.files, vault.layout, half(row.object))
         let lane = vault.reads
         let file = try await lane.run { () throws(VaultError) in
@@ -283,17 +293,12 @@ extension Remote {
                 try files.syncDirectory(parent(of: path))
                 return true
             }
-            if !isWhole {
-                try? files.remove(half)
-                try await on { (state) throws(VaultError) in try state.read(row.object, isGood: false) }
-            }
+            if !isWhole { try? files.remove(half) }
             return isWhole
         } catch {
             try? files.remove(half)
             switch error.code {
-            case .notFound, .remoteFault:
-                try await on { (state) throws(VaultError) in try state.read(row.object, isGood: false) }
-                return false
+            case .notFound, .remoteFault: return false
             default: throw error
             }
         }
