@@ -242,7 +242,7 @@ struct RemoteBenchmark: Benchmark {
                     "restore from S3, whole program", unit: "MB/s", better: .higher,
                     ours: Samples(own.map { megabytes / $0.seconds }),
                     yardstick: ("rclone copy", Samples(theirs.map { megabytes / $0.seconds })), ratioLimit: .atLeast(1),
-                    note: "rclone copies the objects and compares no digest"))
+                    note: "rclone copies the objects alone"))
         } catch let error as BenchError where error.code == .toolMissing {
             context.log("restore beside rclone left out: \(error)")
         }

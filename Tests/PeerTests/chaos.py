@@ -162,7 +162,7 @@ class Chaos:
         self.proxy.share = 0.0
         self.proxy.start()
         self.recorder.stop()
-        status = self.json("remote", "sync", "offsite")
+        status = self.level()
         failures = []
 
         def holds(condition, what):
@@ -200,6 +200,16 @@ class Chaos:
               f"{asked['412']} met their object, {sum(count for what, count in asked.items() if what not in ('PUT', '200', '412'))} refused; "
               f"{len(evicted)} evicted, each read from the server", flush=True)
         return 0
+
+    def level(self):
+        """What the remote says when it is level. A server that has just started answers 500 until all its parts have found each other."""
+        end = time.monotonic() + 180
+        while True:
+            synced = self.command("remote", "sync", "offsite", "--json", check=False)
+            if synced.returncode == 0:
+                return json.loads(synced.stdout)
+            assert time.monotonic() < end, synced.stderr
+            time.sleep(2)
 
     def is_whole(self, name):
         status, _, body = s3_requests.request("GET", self.server.plain, f"/vault/{PREFIX}/objects/{name[:2]}/{name}", "owner", "owner-secret")

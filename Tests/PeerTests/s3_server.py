@@ -14,6 +14,7 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -142,6 +143,8 @@ class Server:
 
 
 def main(command):
+    # Else the servers would outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with Server() as server:
         environment = dict(
             os.environ, SUDOCAM_S3_KIND="seaweedfs", SUDOCAM_S3_URL=server.url,

@@ -12,14 +12,14 @@ import Testing
 
     private func client(
         _ server: FaultyServer, time: any TimeSource = SystemTime(), token: String? = nil,
-        settings: HTTPClient.Settings = .init()
+        settings: HTTPClient.Settings = .init(), capabilities: RemoteCapabilities? = nil
     ) throws -> S3Client {
         try S3Client(
             S3Address(url: server.url),
             S3Credentials(
                 accessKey: "AKIA", secret: SecretBytes(text: Self.secret),
                 sessionToken: token.map { SecretBytes(text: $0) }),
-            time: time, policy: Self.policy, settings: settings)
+            time: time, policy: Self.policy, settings: settings, capabilities: capabilities)
     }
     private static func checksum(_ bytes: [UInt8]) -> String { Base64.encode(Digest.sha256(bytes), padded: true) }
     private func fails(_ code: VaultError.Code, _ body: () async throws -> Void) async {
@@ -52,6 +52,19 @@ import Testing
         #expect(server.requests.last?.headers["content-md5"] == nil)
         #expect(server.requests.map(\.connection) == [1, 1], "the connection is used again")
         for request in server.requests { #expect(!"\(request)".contains(Self.secret)) }
+    }
+
+    @Test func `a probe's word spares the first body its MD5, until the server says no checksum`() async throws {
+        let server = try FaultyServer { request, number in
+            let echo = ("x-amz-checksum-sha256", request.headers["x-amz-checksum-sha256"] ?? "")
+            return .answer(200, number == 1 ? [] : [echo])
+        }
+        defer { server.stop() }
+        var capabilities = RemoteCapabilities(probed: WallTime(seconds: 0))
+        capabilities.answers = [.checksum: .yes, .checksumEcho: .yes]
+        let client = try client(server, capabilities: capabilities)
+        for key in ["a", "b", "c", "d"] { _ = try await client.put(key, .bytes([0])) }
+        #expect(server.requests.map { $0.headers["content-md5"] != nil } == [false, false, true, false])
     }
 
     @Test func `V13: a yes with another checksum is no, without one it is unconfirmed, 412 is present`() async throws {

@@ -17,6 +17,9 @@ import Core
     private var headers: [String: String] = [:]
     private var headerBytes = 0
     private var body: [UInt8] = []
+    /// What came and is not in the file yet: libcurl hands out 16 KiB at a time, which would be a call of the system each.
+    private var pending: [UInt8] = []
+    private static let pendingLimit = 1 << 18
     private var received = 0
     private var sent = 0
     /// Bytes that may be sent before the transfer has to ask again; nil: any.
@@ -173,8 +176,8 @@ import Core
             switch request.sink {
             case .file(let file, let offset, let limit) where isGood:
                 try room(received + bytes.count, limit)
-                let piece = unsafe Array(bytes)
-                try file.write(piece, 0..<piece.count, at: offset + received)
+                unsafe pending.append(contentsOf: bytes)
+                if pending.count >= Self.pendingLimit { try flush(file, end: offset + received + bytes.count) }
             case .bytes(let limit) where isGood:
                 try room(received + bytes.count, limit)
                 unsafe body.append(contentsOf: bytes)
@@ -188,6 +191,13 @@ import Core
         }
         received += bytes.count
         return bytes.count
+    }
+
+    /// Writes what is pending, so that it ends at `end`.
+    private func flush(_ file: any OpenFile, end: Int) throws(VaultError) {
+        guard !pending.isEmpty else { return }
+        try file.write(pending, 0..<pending.count, at: end - pending.count)
+        pending.removeAll(keepingCapacity: true)
     }
 
     private func room(_ count: Int, _ limit: Int) throws(VaultError) {
@@ -262,6 +272,11 @@ import Core
     }
 
     func finish(_ code: CURLcode) {
+        if code == CURLE_OK, case .file(let file, let offset, _) = request.sink {
+            do throws(VaultError) { try flush(file, end: offset + received) } catch {
+                return complete(.failure(HTTPFailure(kind: .final, error: error)))
+            }
+        }
         guard code != CURLE_OK else {
             complete(
                 .success(

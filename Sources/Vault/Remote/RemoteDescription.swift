@@ -101,7 +101,7 @@ public struct RemoteDescription: Codable, Sendable, Hashable {
 
     /// The store itself. Errors: as above, and `.noSpace`.
     func store(time: any TimeSource) throws(VaultError) -> any RemoteStore {
-        try S3Client(try address(), try readCredentials(), time: time)
+        try S3Client(try address(), try readCredentials(), time: time, capabilities: capabilities)
     }
 
     /// Bytes a second allowed at a minute of the local day; nil: no limit.

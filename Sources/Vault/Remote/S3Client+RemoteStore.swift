@@ -31,7 +31,11 @@ extension S3Client: RemoteStore {
         do throws(VaultError) {
             answer = try await send(call)
         } catch  where error.code == .exists && !options.replaces { return .present }
-        guard let echo = answer.headers["x-amz-checksum-sha256"] else { return .stored(isConfirmed: false) }
+        guard let echo = answer.headers["x-amz-checksum-sha256"] else {
+            // Another server than before.
+            state.withLock { $0.echoesChecksum = false }
+            return .stored(isConfirmed: false)
+        }
         guard echo == checksum else { throw S3Judgement.fault("stored other bytes than were sent (\(call.what))") }
         state.withLock { $0.echoesChecksum = true }
         return .stored(isConfirmed: true)

@@ -43,10 +43,13 @@ final class S3Client: Sendable {
     /// Bodies are read for their checksums here.
     let lane = Lane.concurrent("s3")
 
-    /// - Parameter settings: its `authorities` and `bypassesProxy` follow from the address.
+    /// - Parameters:
+    ///   - settings: its `authorities` and `bypassesProxy` follow from the address.
+    ///   - capabilities: what a probe has found; spares the first bodies a hash that the server would not need.
     init(
         _ address: S3Address, _ credentials: S3Credentials, time: any TimeSource = SystemTime(),
-        policy: RetryPolicy = RetryPolicy(), settings: HTTPClient.Settings = .init()
+        policy: RetryPolicy = RetryPolicy(), settings: HTTPClient.Settings = .init(),
+        capabilities: RemoteCapabilities? = nil
     ) throws(VaultError) {
         var settings = settings
         settings.authorities = address.authorities
@@ -56,6 +59,8 @@ final class S3Client: Sendable {
         self.time = time
         self.policy = policy
         http = try HTTPClient(settings)
+        let echoes = capabilities?[.checksum] == .yes && capabilities?[.checksumEcho] == .yes
+        state.withLock { $0.echoesChecksum = echoes }
     }
 
     /// What all uploads together may send in a second, also those under way; nil: no limit. Less than 1 KiB counts as that.
