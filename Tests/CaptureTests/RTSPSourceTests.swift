@@ -44,6 +44,29 @@ import Testing
         #expect(heard.units.map(\.dts) == heard.units.map(\.pts))
     }
 
+    @Test func `I7: a camera that promises 25 frames a second and sends five is timed by its timestamps`() async throws
+    {
+        var pictures = pictures(small)
+        for index in pictures.indices { pictures[index].pts *= 5 }
+        let camera = try RTSPCamera(
+            .plays, .init(announced: small.parameters.units, pictures: pictures, more: ["a=framerate:25"]))
+        defer { camera.stop() }
+        let heard = await Heard(try CameraSource(testing: camera.url), units: 11)
+        #expect(heard.units.map { $0.pts - heard.units[0].pts } == (0..<11).map { $0 * 18_000 })
+        #expect(heard.units.map(\.dts) == heard.units.map(\.pts) && heard.errors.isEmpty)
+    }
+
+    @Test(arguments: ["PCMA/8000", "PCMU/8000", "L16/44100/2", "MPEG4-GENERIC/16000/1"])
+    func `I9: a camera with sound, whichever, loses no picture for it`(encoding: String) async throws {
+        let sound = ["m=audio 0 RTP/AVP 97", "a=rtpmap:97 \(encoding)", "a=control:track2"]
+        let camera = try RTSPCamera(
+            .plays, .init(announced: small.parameters.units, pictures: pictures(small), more: sound))
+        defer { camera.stop() }
+        let heard = await Heard(try CameraSource(testing: camera.url), units: 11)
+        #expect(heard.connected == [small.parameters] && heard.errors.isEmpty)
+        #expect(heard.units.map(\.data) == small.units.prefix(11).map(\.data))
+    }
+
     @Test func `I6: a camera that says its sets in band, and not before every key frame, is recorded`() async throws {
         var pictures = pictures(small)
         // SDP says nothing; the first key frame has them, the second and third do not.

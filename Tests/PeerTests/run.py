@@ -72,6 +72,7 @@ class Tests(Checks):
             Repair(self).run()
             Remotes(self).run()
             self.check(f"S1: killed {self.kills} times with four cameras, nothing committed is missing", self.kill)
+            self.check("T5: the machine's time zone changes: nothing moves, the last day is complete in each", self.zones)
             self.check("V28: verify and second writers beside a recorder that commits all the time find and harm nothing", self.beside)
             self.check("locked memory holds neither the owner's identity nor a closed clip", self.memory)
             self.check("a second recorder, a used port, a newer vault and a bad configuration are refused in words", self.refusals)
@@ -137,6 +138,34 @@ class Tests(Checks):
             return f"{len(committed)} clips, slowest restart {slowest:.2f} s, most lost {lost:.1f} s"
         finally:
             recorder.stop(signal.SIGKILL)
+
+    def zones(self):
+        recorder = self.recorder("zones", {"cam0": CAMERAS["cam0"]}, clip_seconds=2)
+        before, seen = os.environ.get("TZ"), []
+        try:
+            for zone in ("Pacific/Auckland", "America/Los_Angeles", "UTC"):
+                os.environ["TZ"] = zone
+                began = time.time() * 1e6
+                recorder.start()
+                time.sleep(5)
+                recorder.stop()
+                clips = json.loads(recorder.command("clips", "--config", str(recorder.config), "--from", "-1d", "--json").stdout)
+                assert clips[: len(seen)] == seen, "an older clip moved"
+                new = clips[len(seen):]
+                assert len(new) >= 2 and all(began - 2e6 < microseconds(clip["start"]) < time.time() * 1e6 for clip in new), new
+                seen = clips
+            # The day is asked for in every zone.
+            for zone in ("Pacific/Kiritimati", "Pacific/Honolulu"):
+                os.environ["TZ"] = zone
+                listed = json.loads(recorder.command("clips", "--config", str(recorder.config), "--json").stdout)
+                assert listed == seen, (zone, len(listed), len(seen))
+            return f"{len(seen)} clips"
+        finally:
+            recorder.stop(signal.SIGKILL)
+            if before is None:
+                os.environ.pop("TZ", None)
+            else:
+                os.environ["TZ"] = before
 
     def descriptors(self, recorder, least):
         """S13: an export over hundreds of clips, with no more open files than a few."""

@@ -35,10 +35,15 @@ public final class RTSPCamera: Sendable {
         /// In SDP, `sprop-parameter-sets` and its like; empty: none there.
         public var announced: [[UInt8]]
         public var pictures: [Picture]
-        public init(codec: Codec = .h264, announced: [[UInt8]] = [], pictures: [Picture] = []) {
+        /// In SDP, behind the video's own lines: an attribute of it, or other media.
+        public var more: [String]
+        public init(
+            codec: Codec = .h264, announced: [[UInt8]] = [], pictures: [Picture] = [], more: [String] = []
+        ) {
             self.codec = codec
             self.announced = announced
             self.pictures = pictures
+            self.more = more
         }
     }
 
@@ -164,7 +169,7 @@ public final class RTSPCamera: Sendable {
             "v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=camera", "c=IN IP4 0.0.0.0", "t=0 0", "m=video 0 RTP/AVP 96",
             "a=rtpmap:96 \(script.codec == .h264 ? "H264" : "H265")/90000",
         ]
-        return (lines + (format.isEmpty ? [] : ["a=fmtp:96 \(format)"]) + ["a=control:track1"]).joined(
+        return (lines + (format.isEmpty ? [] : ["a=fmtp:96 \(format)"]) + ["a=control:track1"] + script.more).joined(
             separator: "\r\n") + "\r\n"
     }
 

@@ -92,6 +92,29 @@ import Testing
         #expect(try await bench.vault.verify().findings.filter { $0.kind != .deletedEarly } == [])
     }
 
+    @Test func `R4: a clip that is given up while it is watched goes on under the same name`() async throws {
+        let bench = try await Self.settled()
+        try await bench.remote.listAgain(after: RemoteBench.day)
+        try await TemporaryVault.unlock(bench.vault)
+        let clip = bench.clips[2]
+        let expected = patternBytes(400_002)
+        let watched = try await bench.vault.openObject(clip)
+        #expect(try await watched.read(at: 0, count: 100_000) == Array(expected[..<100_000]))
+        #expect(try await bench.remote.evict().objects == 6)
+        #expect(!bench.isHere(clip))
+        #expect(try await watched.read(at: 100_000, count: 300_002) == Array(expected[100_000...]))
+        // The next one asks for the same object, by time or by name.
+        let found = try #require(try await bench.vault.clip(at: clip.start, camera: clip.camera))
+        #expect(found == clip)
+        #expect(try await bench.vault.openObject(found).read(at: 0, count: 400_002) == expected)
+        // And back again, under the eyes of somebody who reads from the remote.
+        let far = try await bench.vault.openObject(clip)
+        #expect(try await far.read(at: 0, count: 1000) == Array(expected[..<1000]))
+        #expect(try await bench.remote.backfill().objects == 6)
+        #expect(try await far.read(at: 200_000, count: 1000) == Array(expected[200_000..<201_000]))
+        #expect(try await bench.vault.openObject(clip).read(at: 0, count: 400_002) == expected)
+    }
+
     @Test func `more held clips than one look takes do not keep the later ones here`() async throws {
         let bench = try await Self.settled()
         try await bench.remote.listAgain(after: RemoteBench.day)

@@ -17,6 +17,31 @@ import Vault
         return try await writer.finish(end: start + 60_000_000)
     }
 
+    /// Start and length, in seconds.
+    @Test(arguments: [(300_000_000_000, 60), (1_764_000_000, 7200), (-1, 60)])
+    func `T10: a clip of an implausible time is set aside, lists go on, and verify names it`(
+        start: Int64, length: Int64
+    ) async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let good = try await Self.record(vault, patternBytes(1000), at: temporary.time.wallNow())
+        let start = WallTime(seconds: start)
+        let writer = try await vault.beginClip(camera: Self.camera, run: .random(), start: start)
+        try await writer.append(patternBytes(1000, seed: 7))
+        let odd = try await writer.finish(end: start + length * 1_000_000)
+        let always = TimeRange(WallTime(microseconds: .min), WallTime(microseconds: .max))
+        #expect(try await vault.clips(camera: Self.camera, overlapping: always, limit: 10) == [good])
+        let findings = try await vault.verify().findings
+        #expect(findings.map(\.kind) == [.implausible])
+        #expect(findings.first?.subject == .object(odd.object))
+        await vault.close()
+        // Also in an index that is made anew.
+        _ = try await Vault.rebuildIndex(at: temporary.path)
+        let again = try await temporary.open()
+        #expect(try await again.clips(camera: Self.camera, overlapping: always, limit: 10) == [good])
+        await again.close()
+    }
+
     @Test(arguments: [0, 1, 65535, 65536, 65537, 131072, 200_000])
     func `what is recorded while locked reads back when unlocked`(count: Int) async throws {
         let temporary = try await TemporaryVault()

@@ -239,6 +239,21 @@ private struct History {
         return policy
     }
 
+    @Test func `R1: without any rule everything stays until the disk is full, and explain says so`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let clips = try await Self.fill(vault, temporary, count: 4)
+        temporary.time.advance(microseconds: 10 * 365 * 86_400_000_000)
+        try await vault.confirmTime()
+        #expect(try await vault.applyRetention().deletions == [])
+        #expect(try await vault.planRetention(RetentionPolicy()).deletions == [])
+        let explained = try await vault.explainRetention(clips[0].object, RetentionPolicy())
+        #expect(explained.verdict == .noRule)
+        #expect(explained.budgets.map(\.cause) == [.diskFull])
+        #expect(try await vault.verify().objects == 4)
+        await vault.close()
+    }
+
     @Test func `plan, execution and ledger say the same, and verify knows why`() async throws {
         let temporary = try await TemporaryVault()
         let vault = try await temporary.open()

@@ -154,7 +154,7 @@ import Testing
         await reader.close()
     }
 
-    @Test func `a verification goes on where it was broken off, and reads what came since`() async throws {
+    @Test func `V7: a verification goes on where it was broken off, and reads what came since`() async throws {
         let (temporary, vault, clips) = try await recorded()
         let done = VerifiedList()
         var report = try await vault.verify(checked: { done.add($0) })
