@@ -169,7 +169,8 @@ class Tests(Checks):
 
     def descriptors(self, recorder, least):
         """S13: an export over hundreds of clips, with no more open files than a few."""
-        clips = [clip for clip in self.clips(recorder) if clip["camera"] == self.clips(recorder)[0]["camera"]]
+        listed = self.clips(recorder)
+        clips = [clip for clip in listed if clip["camera"] == listed[0]["camera"]]
         assert len(clips) >= least, len(clips)
         for arguments in (("export", clips[0]["camera"], "--from", clips[0]["start"], "--to", clips[-1]["end"], "-o", "many.mp4"), ("verify",)):
             result = subprocess.run(["prlimit", "--nofile=40:40", self.sudocam, *arguments, "--config", str(recorder.config), "--passphrase-fd", "0"], input=PASSPHRASE + "\n", text=True, capture_output=True, cwd=recorder.folder, timeout=300)
