@@ -181,11 +181,11 @@ extension Vault {
         return Recording.LateEpoch(record: record, sealed: sealed)
     }
 
-    /// The disk is full: the reserve goes, and while there is room for the ledger's entries, the oldest footage that nothing
-    /// holds. True when something went.
+    /// The disk is full: the reserve goes, and while there is room for the ledger's entries, copies that a remote has too; where there are
+    /// none, the oldest footage that nothing holds. True when something went.
     private func makeRoom() -> Bool {
         let hadReserve = giveUpBallast()
-        let isRelieved = deleteForSpace() || hadReserve
+        let isRelieved = giveUpCopies(bytes: (try? rescueBytes()) ?? 0) || deleteForSpace() || hadReserve
         note(isRelieved ? .full : .stopped)
         return isRelieved
     }

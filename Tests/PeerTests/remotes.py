@@ -16,6 +16,7 @@ import urllib.request
 import xml.etree.ElementTree as xml
 from datetime import datetime
 
+from openstack_server import OpenStack
 from pictures import SEEK, unlock
 from recorder import PASSPHRASE, Recorder, request
 from s3_server import Server
@@ -157,6 +158,7 @@ class Remotes:
             ("restore is broken off and goes on; the recovery identity opens it too", self.broken_off),
             ("an operator flips a byte, swaps two objects, removes one, rolls the ledger back, adds a forged clip: each is named", self.attacks),
             ("wrong keys, bucket, certificate, address and clock: one sentence each, and recording goes on", self.wrong),
+            ("another kind of server (OpenStack Swift): a wrong region is told, and without conditions it works as well", self.region),
             ("V37: the server is gone and comes back: status and exit status say so, and nothing is lost", self.outage),
             ("killed again and again while it sends, the remote converges and nothing comes twice", self.killed),
             ("evicted clips play from the remote, and come back", self.evicted),
@@ -165,6 +167,7 @@ class Remotes:
             ("a reading node follows the remote, plays its newest clip, and changes nothing", self.reading),
             ("epoch keys in a bucket of their own: without them nothing opens, with them all does", self.keys_elsewhere),
             ("the remote's disk is full: it is said, and recording goes on", self.full),
+            ("the recorder's disk is full: what the remote has goes first, recording and sending go on", self.full_here),
         ]
 
     # MARK: what they share
@@ -220,13 +223,13 @@ class Remotes:
         assert status["lagObjects"] == 0 and status["sentEntries"] == status["ledgerEntries"], status
         return recorder
 
-    def bare(self, name, *arguments, lines, check=True, config=None, url=None, timeout=120):
+    def bare(self, name, *arguments, lines, check=True, config=None, url=None, credentials=None, timeout=120):
         """`remote restore` in an empty folder."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         result = subprocess.run(
             [self.sudocam, "remote", "restore", url, "--to", str(folder / "vault"), "--config", str(config or folder / "sudocam.yaml"),
-             "--credentials", self.owner, "--passphrase-fd", "0", *arguments],
+             "--credentials", credentials or self.owner, "--passphrase-fd", "0", *arguments],
             input="".join(line + "\n" for line in lines), text=True, capture_output=True, timeout=timeout, cwd=folder)
         assert not check or result.returncode == 0, result
         return result
@@ -714,6 +717,35 @@ class Remotes:
         found = subprocess.run([self.sudocam, "verify", "--config", config, "--open", "--passphrase-fd", "0"], input=PASSPHRASE + "\n", text=True, capture_output=True)
         assert found.returncode == 0, found
 
+    def region(self):
+        if not OpenStack.is_there():
+            return "skipped: python3-swift is not installed"
+        with OpenStack() as server:
+            credentials = self.credentials(server.key, server.secret)
+            recorder = self.recorder("region")
+            try:
+                recorder.start()
+                add = ["remote", "add", "offsite", f"{server.url}/here", "--credentials", credentials]
+                for region in ([], ["--region", "eu-elsewhere-1"]):
+                    refused = self.command(recorder, *add, *region, check=False)
+                    assert refused.returncode == 1 and refused.stderr.endswith(f"Set the region to {server.region}.\n"), refused
+                    assert refused.stderr.startswith("sudocam: The remote is in another region (AuthorizationHeaderMalformed: "), refused
+                before = len(self.clips(recorder))
+                added = self.json(recorder, *add, "--region", server.region)
+                assert added["capabilities"]["answers"]["conditionalPut"] == "no", added
+                self.until(lambda: self.status(recorder)["objects"] >= 2, 40, "two objects")
+                assert len(self.clips(recorder)) > before, "recording stopped"
+                recorder.stop()
+                status = self.json(recorder, "remote", "sync", "offsite")
+                assert status["lagObjects"] == 0 and status["sentEntries"] == status["ledgerEntries"], status
+                found = self.json(recorder, "remote", "verify", "offsite", "--all")
+                assert not found["findings"] and found["readObjects"] == status["objects"], found
+                self.bare("region-back", "--region", server.region, "--owner-file", str(recorder.folder / "vault" / "keys" / "owner.age"),
+                                   lines=[PASSPHRASE], url=f"{server.url}/here", credentials=credentials)
+                return f"{status['objects']} objects; {refused.stderr.strip()}"
+            finally:
+                recorder.stop()
+
     def full(self):
         if os.geteuid():
             return "skipped: nothing may be mounted here"
@@ -745,3 +777,41 @@ class Remotes:
                     recorder.stop()
         finally:
             subprocess.run(["umount", "-l", str(disk)], check=False)
+
+    def full_here(self):
+        folder = self.folder / "full-here"
+        folder.mkdir()
+        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)], capture_output=True).returncode:
+            return "skipped: nothing may be mounted here"
+        recorder = None
+        try:
+            recorder = Recorder(
+                self.sudocam, folder, {"hall": "test:?size=1280x720&rate=25&gop=25&bitrate=8000000"}, clip_seconds=2,
+                settings=["retention: { keep-free: 1MB }"])
+            recorder.start()
+            self.add(recorder, "full-here", "--evict-after", "30d", "--evict-settle", "0s")
+            self.until(lambda: self.status(recorder)["objects"] >= 5, 60, "five objects")
+            assert self.json(recorder, "remote", "verify", "offsite")["findings"] == []
+            self.until(lambda: self.status(recorder)["provenObjects"] >= 3, 90, "three proven objects")
+            space = os.statvfs(folder)
+            with open(folder / "filler", "wb", buffering=0) as filler:
+                filler.write(bytes(space.f_bavail * space.f_frsize - 8192))
+            self.until(lambda: self.status(recorder)["evictedObjects"] >= 2, 120, "copies here give way")
+            assert any("disk is full" in alarm for alarm in recorder.state()["alarms"]), recorder.state()["alarms"]
+            before = len(self.clips(recorder))
+            self.until(lambda: len(self.clips(recorder)) >= before + 3, 60, "recording goes on")
+            sent = self.status(recorder)["sentEntries"]
+            self.until(lambda: self.status(recorder)["sentEntries"] > sent, 60, "sending goes on")
+            assert self.json(recorder, "retention", "log") == [], "footage was deleted that lies there"
+            (folder / "filler").unlink()
+            recorder.stop()
+            self.json(recorder, "remote", "sync", "offsite")
+            status, clips = self.status(recorder), self.clips(recorder)
+            assert self.json(recorder, "remote", "verify", "offsite", "--all")["findings"] == []
+            assert self.command(recorder, "verify").returncode == 0
+            return f"{status['evictedObjects']} of {len(clips)} clips lie there only"
+        finally:
+            if recorder:
+                recorder.stop(signal.SIGKILL)
+                recorder.log.close()
+            subprocess.run(["umount", "-l", str(folder)], check=False)

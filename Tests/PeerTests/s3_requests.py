@@ -34,9 +34,9 @@ def quote(text, safe=""):
     return urllib.parse.quote(text, safe=safe + "-._~")
 
 
-def request(method, port, path, access, secret, query=(), headers=None, body=b"", host="127.0.0.1"):
+def request(method, port, path, access, secret, query=(), headers=None, body=b"", host="127.0.0.1", region="us-east-1"):
     """Status, headers and body of the answer; plain HTTP on the loopback."""
-    signed, quoted = sign(method, f"{host}:{port}", path, list(query), headers or {}, body, access, secret)
+    signed, quoted = sign(method, f"{host}:{port}", path, list(query), headers or {}, body, access, secret, region)
     connection = http.client.HTTPConnection(host, port, timeout=60)
     try:
         connection.request(method, quote(path, "/") + ("?" + quoted if quoted else ""), body=body, headers=signed)

@@ -282,6 +282,23 @@ import Testing
         #expect(Set(server.requests.map(\.connection)).count <= 4)
     }
 
+    @Test func `a server that takes no conditions gets none after the first, and other refusals stay refusals`()
+        async throws
+    {
+        let server = try FaultyServer { request, _ in
+            if request.target.hasSuffix("never") { return .xml(501, "<Error><Code>NotImplemented</Code></Error>") }
+            guard request.headers["if-none-match"] == nil else {
+                return .xml(501, "<Error><Code>NotImplemented</Code></Error>")
+            }
+            return .answer(200)
+        }
+        defer { server.stop() }
+        let client = try client(server)
+        await fails(.refused) { _ = try await client.put("never", .bytes([1])) }
+        for key in ["a", "b"] { #expect(try await client.put(key, .bytes([1])) == .stored(isConfirmed: false)) }
+        #expect(server.requests.map { $0.headers["if-none-match"] } == ["*", nil, "*", nil, nil])
+    }
+
     @Test func `a wrong region and a wrong clock are one sentence, and what to do`() async throws {
         let region = try FaultyServer { _, _ in
             .xml(

@@ -177,8 +177,6 @@ extension RecorderServices {
     /// Gives up one step of copies here that are proven to lie in a remote.
     /// - Returns: whether there would be more.
     func giveUpCopies(in remote: Remote, isPressed: Bool) async throws(VaultError) -> Bool {
-        guard remotes.beginEvicting(remote.name) else { return false }
-        defer { remotes.endEvicting(remote.name) }
         let report = try await remote.evict(limit: 64, isPressed: isPressed)
         return isPressed ? report.objects > 0 : report.isUnfinished
     }

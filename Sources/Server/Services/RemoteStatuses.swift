@@ -14,29 +14,20 @@ final class RemoteStatuses: Sendable {
         /// We follow what another recorder sends there, and send nothing.
         var isFollowed = false
     }
-    private struct State {
-        var entries: [String: Entry] = [:]
-        /// Remotes for which copies are being given up.
-        var evicting: Set<String> = []
-    }
-    private let state = Mutex(State())
+    private let entries = Mutex<[String: Entry]>([:])
 
     var all: [Entry] {
-        state.withLock { Array($0.entries.values) }.sorted { $0.status.name < $1.status.name }
+        entries.withLock { Array($0.values) }.sorted { $0.status.name < $1.status.name }
     }
 
     /// - Returns: whether it is new.
     @discardableResult
     func set(_ entry: Entry) -> Bool {
-        state.withLock { state in state.entries.updateValue(entry, forKey: entry.status.name) != entry }
+        entries.withLock { $0.updateValue(entry, forKey: entry.status.name) != entry }
     }
     func keepOnly(_ names: Set<String>) {
-        state.withLock { state in state.entries = state.entries.filter { names.contains($0.key) } }
+        entries.withLock { entries in entries = entries.filter { names.contains($0.key) } }
     }
-
-    /// False while another pass is at it: both would choose the same clips.
-    func beginEvicting(_ name: String) -> Bool { state.withLock { $0.evicting.insert(name).inserted } }
-    func endEvicting(_ name: String) { state.withLock { _ = $0.evicting.remove(name) } }
 }
 
 extension StateReport.Remote {

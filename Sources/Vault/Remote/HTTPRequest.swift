@@ -26,13 +26,22 @@ enum HTTPBody: Sendable {
         }
     }
 
-    /// Feeds all of it to `digest`.
+    /// Feeds all of it to `digest`. Errors: as `read`.
     func hash(into digest: Digest) throws(VaultError) -> [UInt8] {
-        var offset = 0
-        while offset < count {
-            let piece = try read(at: offset, limit: 1 << 18)
-            digest.update(piece)
-            offset += piece.count
+        switch self {
+        case .bytes(let bytes): digest.update(bytes)
+        case .file(let file, let count):
+            var buffer = [UInt8](repeating: 0, count: min(count, 1 << 18))
+            var offset = 0
+            while offset < count {
+                let piece = min(buffer.count, count - offset)
+                if piece < buffer.count { buffer = [UInt8](repeating: 0, count: piece) }
+                guard try file.read(at: offset, into: &buffer) == piece else {
+                    throw VaultError(.damaged, "\(file.path) became shorter while it was read.")
+                }
+                digest.update(buffer)
+                offset += piece
+            }
         }
         return digest.finish()
     }

@@ -14,6 +14,17 @@ extension Remote {
     /// The ledger has it first; a cut in between is finished by the next call. Held clips stay. Errors: the ledger's, the store's.
     /// - Parameter isPressed: the disk is short of space: age does not matter, proof does.
     public func evict(limit: Int = 256, isPressed: Bool = false) async throws(VaultError) -> EvictionReport {
+        // Two at once would choose the same objects.
+        await evictionTurn.take()
+        let result: Result<EvictionReport, VaultError>
+        do throws(VaultError) {
+            result = .success(try await evictNext(limit: limit, isPressed: isPressed))
+        } catch { result = .failure(error) }
+        await evictionTurn.give()
+        return try result.get()
+    }
+
+    private func evictNext(limit: Int, isPressed: Bool) async throws(VaultError) -> EvictionReport {
         guard let policy = description.eviction, description.contents != .onlyEpochKeys else { return EvictionReport() }
         let now = vault.time.wallNow()
         let endedBy = isPressed ? now : now - policy.after
@@ -117,4 +128,24 @@ extension Remote {
         }
         return digest.finish() == row.object.digest
     }
+}
+
+extension Vault {
+    /// Where a write met a full disk: copies here that lie in a remote too, oldest first, until `bytes` are free of them. Blocks; for
+    /// writers' threads only, as `deleteForSpace`.
+    /// - Returns: whether any went.
+    func giveUpCopies(bytes: Int) -> Bool {
+        var freed = 0
+        for remote in remotes where remote.description.eviction != nil {
+            while freed < bytes {
+                let step = try? waiting { () async throws(VaultError) in
+                    try await remote.evict(limit: Self.copiesOfAStep, isPressed: true)
+                }
+                guard let step, step.objects > 0 else { break }
+                freed += step.bytes
+            }
+        }
+        return freed > 0
+    }
+    private static let copiesOfAStep = 4
 }

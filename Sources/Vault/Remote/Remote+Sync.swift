@@ -178,7 +178,9 @@ extension Remote {
         }
         try await on { (state) throws(VaultError) in try state.set(row.object, .begun) }
         var options = PutOptions(sha256: row.object.digest, replaces: replaces)
-        if let head { options.metadata = [(RemoteLayout.head, Base64.encode(head, padded: true))] }
+        if let head, description.capabilities?[.metadata] != .no {
+            options.metadata = [(RemoteLayout.head, Base64.encode(head, padded: true))]
+        }
         let body = HTTPBody.file(file, count: row.bytes)
         do throws(VaultError) {
             var outcome = try await store.put(key, body, options, progress: nil)

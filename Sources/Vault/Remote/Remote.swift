@@ -12,6 +12,7 @@ public final class Remote: Sendable {
     let lane: Lane
     /// One pass at a time.
     let turn = Turn()
+    let evictionTurn = Turn()
     let progress = Mutex(RemoteProgress())
     /// Whether the remote's own ledger was compared with ours since the start.
     let isCompared = Mutex(false)

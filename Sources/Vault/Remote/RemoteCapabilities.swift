@@ -21,7 +21,7 @@ public struct RemoteCapabilities: Codable, Sendable, Hashable {
         case md5
         /// Parts from the beginning and from the end, exactly, with their place.
         case range
-        /// User metadata comes back with a part.
+        /// User metadata as long as an age header comes back with a part.
         case metadata
         case versioning
         /// On the bucket: what is put there can be locked, or is by itself.
@@ -68,7 +68,7 @@ public struct RemoteCapabilities: Codable, Sendable, Hashable {
     public func sentence(_ capability: Capability) -> String {
         switch (capability, self[capability]) {
         case (.conditionalPut, .yes): "An upload never overwrites what is there."
-        case (.conditionalPut, .no): "An upload may overwrite what is there: the server ignores If-None-Match."
+        case (.conditionalPut, .no): "An upload may overwrite what is there: the server does not heed If-None-Match."
         case (.conditionalPut, .unknown): "Whether an upload can overwrite what is there is not known."
         case (.checksum, .yes): "A body that does not fit its x-amz-checksum-sha256 is refused."
         case (.checksum, .no): "A body that does not fit its x-amz-checksum-sha256 is kept."
@@ -86,7 +86,8 @@ public struct RemoteCapabilities: Codable, Sendable, Hashable {
         case (.range, .no): "Parts of objects are not served: nothing can be played from there before it was restored."
         case (.range, .unknown): "Whether parts of objects are served is not known."
         case (.metadata, .yes): "Metadata comes with a part."
-        case (.metadata, .no): "Metadata does not come with a part."
+        case (.metadata, .no):
+            "Metadata is not kept, or does not come with a part: the first seek in a clip costs one request more."
         case (.metadata, .unknown): "Whether metadata comes with a part is not known."
         case (.versioning, .yes): "The bucket keeps versions: what is deleted stands until each version is removed."
         case (.versioning, .no): "The bucket keeps no versions."

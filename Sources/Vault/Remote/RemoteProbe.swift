@@ -34,7 +34,9 @@ private struct Probe {
 
     mutating func run() async throws(VaultError) {
         try await upload()
-        found.answers[.conditionalPut] = try await isRefused("good", other, with: [("if-none-match", "*")])
+        try await uploadWithMetadata()
+        found.answers[.conditionalPut] = try await isRefused(
+            "good", other, with: [("if-none-match", "*")], notImplemented: .no)
         found.answers[.checksum] = try await isRefused(
             "checksum", body, with: [("x-amz-checksum-sha256", Base64.encode(Digest.sha256(other), padded: true))])
         found.answers[.bodyHash] = try await isRefused("hash", body, hash: Hex.encode(Digest.sha256(other)), with: [])
@@ -53,10 +55,7 @@ private struct Probe {
     private mutating func upload() async throws(VaultError) {
         let checksum = Base64.encode(Digest.sha256(body), padded: true)
         var call = put("good", body)
-        call.headers = [
-            ("x-amz-checksum-sha256", checksum), ("x-amz-meta-sudocam", "probe"),
-            ("content-md5", Base64.encode(try HTTPBody.bytes(body).hash(into: Digest.md5()), padded: true)),
-        ]
+        call.headers = [("x-amz-checksum-sha256", checksum), ("content-md5", try md5())]
         let answer: HTTPAnswer
         do throws(VaultError) {
             answer = try await client.send(call)
@@ -78,6 +77,20 @@ private struct Probe {
         if let id = answer.headers["x-amz-version-id"], id != "null" { found.answers[.versioning] = .yes }
     }
 
+    /// The same with as much metadata as an object may carry (`RemoteLayout.head`): OpenStack Swift 2.30 takes 256 bytes a value by
+    /// default, and answers more with an internal error. One hiccup says nothing; what stands there tells `read`.
+    private mutating func uploadWithMetadata() async throws(VaultError) {
+        var call = put("good", body)
+        call.headers = [("content-md5", try md5()), ("x-amz-meta-" + RemoteLayout.head, metadata)]
+        (call.accepted, call.isTriedOnce) = (S3Client.no.union([500]), true)
+        for _ in 0..<2 where try await client.send(call).isGood { return }
+        found.answers[.metadata] = .no
+    }
+    private let metadata = String(repeating: "m", count: RemoteLayout.headLimit)
+    private func md5() throws(VaultError) -> String {
+        Base64.encode(try HTTPBody.bytes(body).hash(into: Digest.md5()), padded: true)
+    }
+
     private func put(_ name: String, _ bytes: [UInt8], hash: String? = nil) -> S3Client.Call {
         var call = S3Client.Call(method: "PUT", key: key(name), body: .bytes(bytes))
         call.bodyHash = hash ?? Hex.encode(Digest.sha256(bytes))
@@ -86,7 +99,8 @@ private struct Probe {
     private func key(_ name: String) -> String { "\(client.address.prefix)\(folder)/\(name)" }
 
     private mutating func isRefused(
-        _ name: String, _ bytes: [UInt8], hash: String? = nil, with headers: [(name: String, value: String)]
+        _ name: String, _ bytes: [UInt8], hash: String? = nil, with headers: [(name: String, value: String)],
+        notImplemented: RemoteCapabilities.Answer = .unknown
     ) async throws(VaultError) -> RemoteCapabilities.Answer {
         var call = put(name, bytes, hash: hash)
         call.headers = headers
@@ -94,8 +108,8 @@ private struct Probe {
         if !written.contains(name) { written.append(name) }
         let answer = try await client.send(call)
         if answer.isGood { return .no }
-        // "Not implemented" says nothing about what the server would do with a wrong one.
-        return answer.status == 501 ? .unknown : .yes
+        // "Not implemented" says nothing about what the server would do with a wrong one, but of a condition that there is none.
+        return answer.status == 501 ? notImplemented : .yes
     }
 
     private mutating func read() async throws(VaultError) {
@@ -113,7 +127,7 @@ private struct Probe {
             let isExact = part.map { $0.count == body.count && Array(body[$0.range]) == answer.body } ?? false
             // One that fails is enough.
             if found[.range] != .no { found.answers[.range] = isExact ? .yes : .no }
-            found.answers[.metadata] = answer.headers["x-amz-meta-sudocam"] == "probe" ? .yes : .no
+            found.answers[.metadata] = answer.headers["x-amz-meta-" + RemoteLayout.head] == metadata ? .yes : .no
         }
     }
 

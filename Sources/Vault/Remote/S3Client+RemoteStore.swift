@@ -21,7 +21,6 @@ extension S3Client: RemoteStore {
         call.progress = progress
         call.headers = try Self.headers(options.metadata)
         call.headers.append(("x-amz-checksum-sha256", checksum))
-        if !options.replaces { call.headers.append(("if-none-match", "*")) }
         if !state.withLock({ $0.echoesChecksum }) {
             // Servers that ignore the checksum do look at this one.
             let md5 = try await lane.run { () throws(VaultError) in try body.hash(into: Digest.md5()) }
@@ -29,7 +28,7 @@ extension S3Client: RemoteStore {
         }
         let answer: HTTPAnswer
         do throws(VaultError) {
-            answer = try await send(call)
+            answer = options.replaces ? try await send(call) : try await sendConditionally(call)
         } catch  where error.code == .exists && !options.replaces { return .present }
         guard let echo = answer.headers["x-amz-checksum-sha256"] else {
             // Another server than before.
@@ -39,6 +38,20 @@ extension S3Client: RemoteStore {
         guard echo == checksum else { throw S3Judgement.fault("stored other bytes than were sent (\(call.what))") }
         state.withLock { $0.echoesChecksum = true }
         return .stored(isConfirmed: true)
+    }
+
+    /// With `If-None-Match: *`, unless the server takes no conditions (501, as OpenStack Swift 2.30 says): there the same object goes over
+    /// itself, which is what becomes of it where the header is ignored.
+    private func sendConditionally(_ call: Call) async throws(VaultError) -> HTTPAnswer {
+        if state.withLock({ $0.refusesConditions }) { return try await send(call) }
+        var conditional = call
+        conditional.headers.append(("if-none-match", "*"))
+        conditional.accepted = [501]
+        let answer = try await send(conditional)
+        guard answer.status == 501 else { return answer }
+        let plain = try await send(call)
+        state.withLock { $0.refusesConditions = true }
+        return plain
     }
 
     /// Only what every server, proxy and signer passes on as it is. Errors: `.invalid`.

@@ -12,6 +12,8 @@ final class S3Client: Sendable {
         var offset: Int64 = 0
         /// Whether the server has shown that it checks `x-amz-checksum-sha256`.
         var echoesChecksum = false
+        /// Whether the server has said that it takes no `If-None-Match`.
+        var refusesConditions = false
     }
     /// One request before it is signed.
     struct Call: Sendable {
