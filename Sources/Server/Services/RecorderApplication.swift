@@ -149,7 +149,8 @@ extension DiskPressure {
     var alarm: String? {
         switch self {
         case .none: nil
-        case .full: "The disk is full; what lies elsewhere too, then the oldest footage, is deleted here so that recording goes on."
+        case .full:
+            "The disk is full; what lies elsewhere too, then the oldest footage, is deleted here so that recording goes on."
         case .stopped:
             "The disk is full and nothing may be deleted: what is left is on hold, being read, or being recorded. Recording stops until there is space."
         }

@@ -64,6 +64,12 @@ public protocol OpenFile: AnyObject, Sendable {
     func allocate(_ count: Int) throws(VaultError)
     /// `fdatasync`. After an error the file's unsynced bytes count as lost; never asked again on the same file.
     func sync() throws(VaultError)
+    /// What was written there may go to the disk now, so that `sync` has less to wait for. Promises nothing, and fails at nothing.
+    func beginWriting(_ range: Range<Int>)
+}
+
+extension OpenFile {
+    func beginWriting(_ range: Range<Int>) {}
 }
 
 extension FileSystem {

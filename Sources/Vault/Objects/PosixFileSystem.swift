@@ -174,6 +174,10 @@ private final class PosixFile: OpenFile {
     func sync() throws(VaultError) {
         guard retrying({ fdatasync(descriptor) }) == 0 else { throw failure("fdatasync", path) }
     }
+
+    func beginWriting(_ range: Range<Int>) {
+        sudocam_begin_writing(descriptor, Int64(range.lowerBound), Int64(range.count))
+    }
 }
 
 private func retrying<Value: SignedInteger>(_ call: () -> Value) -> Value {

@@ -197,6 +197,8 @@ import Core
     private func flush(_ file: any OpenFile, end: Int) throws(VaultError) {
         guard !pending.isEmpty else { return }
         try file.write(pending, 0..<pending.count, at: end - pending.count)
+        // A whole clip at once would be waited for at its end, while the line stands idle.
+        file.beginWriting(end - pending.count..<end)
         pending.removeAll(keepingCapacity: true)
     }
 
