@@ -196,7 +196,9 @@ extension RetentionCommand {
             try await reporting {
                 guard let id = HoldID(hold) else { throw CommandFailure("\(hold) is no UUID.") }
                 try await RetentionCommands.release(try configuration.read(), id)
-                try output.print(["released": hold]) { "Released." }
+                try output.print(["released": hold]) {
+                    "Released. Nothing was deleted by this: rules and budgets decide again, as `sudocam retention explain` says."
+                }
             }
         }
     }
@@ -267,7 +269,7 @@ extension RetentionCommand {
                         throw CommandFailure("There is no terminal to ask on. Say --yes if you mean it.")
                     }
                     print(
-                        "Destroy the key of \(camera), \(day)? Nothing of that day can be seen again. [y/N] ",
+                        "Destroy the key of \(camera), \(day)? Nothing of that day can be seen again, and its events go with their footage. [y/N] ",
                         terminator: "")
                     fflush(nil)
                     guard readLine()?.lowercased() == "y" else { return print("Nothing was destroyed.") }
@@ -275,7 +277,7 @@ extension RetentionCommand {
                 let shredded = try await RetentionCommands.shred(try configuration.read(), camera: camera, day: day)
                 try output.print(shredded) {
                     """
-                    \(shredded.epochs.count) key(s) destroyed, \(shredded.objects) object(s) removed, \(size(shredded.freedBytes)).
+                    \(shredded.epochs.count) key(s) destroyed, \(shredded.objects) object(s) removed, \(size(shredded.freedBytes)). \(shredded.events) of them had an event in them: events and footage went together.
                     \(shredded.triedInVain > 0 ? "Each was tried with every key that is left: none opened." : "The vault is locked, so there was no key to try them with; unlock the recorder before shredding to have that proved.")
                     \(shredded.copies.map(text).joined(separator: "\n"))
                     Backups that hold a copy of the key's file still open the day: \(shredded.epochs.map { "epochs/\($0).age" }.joined(separator: ", "))

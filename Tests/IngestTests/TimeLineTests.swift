@@ -104,6 +104,30 @@ import Testing
         #expect(worst <= 100_000, "\(worst) µs")
     }
 
+    /// Sound is not recorded. If it were, it would lie on this same line: what the picture is off, it would be apart.
+    @Test(arguments: [100.0, -100.0])
+    func `I10, the picture: ten minutes of a camera clock 100 ppm off, no frame is 40 ms from when it was taken`(
+        ppm: Double
+    ) {
+        var (line, _) = Self.settled()
+        for frame in Int64(60)..<15_000 {
+            let ticks = Int64(Double(frame) * 3600 * (1 + ppm / 1_000_000))
+            // Some are late, none is early.
+            guard
+                case .placed(let placement) = line.place(
+                    Self.input(frame, delay: 30_000 + frame % 7 * 9000, ticks: ticks))
+            else {
+                Issue.record("frame \(frame) was not placed")
+                return
+            }
+            let off = placement.time - (Self.start + frame * 40_000 + 30_000)
+            guard abs(off) <= 40_000 else {
+                Issue.record("frame \(frame) is off by \(off) µs")
+                return
+            }
+        }
+    }
+
     @Test func `hostile timestamps do not trap`() {
         var line = TimeLine(first: Self.input(0))
         for ticks in [Int64.max, .min, 0, -1, .max - 1, .min + 1] {

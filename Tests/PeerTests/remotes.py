@@ -162,7 +162,7 @@ class Remotes:
             ("V37: the server is gone and comes back: status and exit status say so, and nothing is lost", self.outage),
             ("killed again and again while it sends, the remote converges and nothing comes twice", self.killed),
             ("evicted clips play from the remote, and come back", self.evicted),
-            ("shredding says what became of the remote's copy of the key", self.shredded),
+            ("R7: shredding says that events go too, and what became of the remote's copy of the key", self.shredded),
             ("a drill restores an hour for real and finds every frame", self.drill),
             ("a reading node follows the remote, plays its newest clip, and changes nothing", self.reading),
             ("epoch keys in a bucket of their own: without them nothing opens, with them all does", self.keys_elsewhere),
@@ -635,6 +635,7 @@ class Remotes:
         self.json(recorder, "remote", "sync", "offsite")
         result = self.command(recorder, "retention", "shred", "hall", day, "--yes")
         assert "Remote offsite STILL HAS the key" in result.stdout, result
+        assert "0 of them had an event in them: events and footage went together." in result.stdout, result
         return result.stdout.strip().splitlines()[-2]
 
     def drill(self):

@@ -594,6 +594,33 @@ private struct History {
         await vault.close()
     }
 
+    @Test func `R7: an event goes with its footage, by a rule as by shredding, and neither stays alone`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        func event() async throws -> ClipRecord {
+            let writer = try await vault.beginClip(
+                camera: Self.camera, run: .random(), start: temporary.time.wallNow())
+            try await writer.append(patternBytes(1000, seed: 9))
+            let clip = try await writer.finish(end: temporary.time.wallNow() + 60_000_000, kind: .event)
+            temporary.time.advance(microseconds: 3_600_000_000)
+            return clip
+        }
+        let all = TimeRange(WallTime(seconds: 0), WallTime(seconds: 1 << 40))
+        let first = try await event()
+        vault.setRetention(Self.policy(keepHours: 1))
+        temporary.time.advance(microseconds: 3_600_000_000)
+        #expect(try await vault.applyRetention().deletions.map(\.clip.object) == [first.object])
+        #expect(try await vault.clips(camera: Self.camera, overlapping: all, limit: 10).isEmpty)
+        vault.setRetention(RetentionPolicy())
+        _ = try await event()
+        let footage = try await Self.fill(vault, temporary, count: 1)
+        temporary.time.advance(microseconds: 86_400_000_000)
+        let report = try await vault.shred(camera: Self.camera, day: footage[0].start.utcDay)
+        #expect(report.objects == 2 && report.events == 1)
+        #expect(try await vault.clips(camera: Self.camera, overlapping: all, limit: 10).isEmpty)
+        await vault.close()
+    }
+
     @Test func `V14: a start with an empty index adopts everything and deletes nothing`() async throws {
         let temporary = try await TemporaryVault()
         var vault = try await temporary.open()

@@ -43,6 +43,8 @@ public enum RetentionCommands {
     public struct Shredded: Codable, Sendable {
         public var epochs: [EpochID]
         public var objects: Int
+        /// Of these: clips with an event in them.
+        public var events: Int
         public var triedInVain: Int
         public var freedBytes: Int
         /// What became of each remote's copies of the keys.
@@ -93,8 +95,9 @@ public enum RetentionCommands {
             }
             let report = try await vault.shred(camera: camera, day: day)
             answer.shredded = Shredded(
-                epochs: report.epochs, objects: report.objects, triedInVain: report.triedInVain,
-                freedBytes: report.freedBytes, copies: await vault.destroyCopies(of: report.epochs))
+                epochs: report.epochs, objects: report.objects, events: report.events,
+                triedInVain: report.triedInVain, freedBytes: report.freedBytes,
+                copies: await vault.destroyCopies(of: report.epochs))
         case .confirmTime: try await vault.confirmTime()
         }
         return answer

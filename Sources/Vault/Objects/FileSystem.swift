@@ -69,7 +69,7 @@ public protocol OpenFile: AnyObject, Sendable {
 }
 
 extension OpenFile {
-    func beginWriting(_ range: Range<Int>) {}
+    public func beginWriting(_ range: Range<Int>) {}
 }
 
 extension FileSystem {

@@ -6,6 +6,8 @@ public struct ShredReport: Sendable {
     public var epochs: [EpochID] = []
     /// Clips that were sealed to them; their objects are removed too.
     public var objects = 0
+    /// Of these: with an event in them, whose entry goes too. There is no event without its footage (R7).
+    public var events = 0
     /// Objects that were tried after their key was gone, each with every identity the vault has left: none opened. 0 while
     /// locked, when there is no identity to try.
     public var triedInVain = 0
@@ -38,7 +40,8 @@ extension Vault {
             let policy = retention.withLock { $0.policy }
             try deleteShredded(clips, policy)
             return ShredReport(
-                epochs: epochs, objects: clips.count, triedInVain: tried,
+                epochs: epochs, objects: clips.count, events: clips.count { $0.kind != .continuous },
+                triedInVain: tried,
                 freedBytes: clips.reduce(0) { $0 + $1.byteCount })
         }
     }
