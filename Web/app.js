@@ -119,11 +119,13 @@ class SudoApp extends HTMLElement {
         this.band.offset = state.now - Date.now() * 1000;
         const select = this.$('camera');
         const names = state.cameras.map((camera, index) => camera.name ?? `Camera ${index + 1}`);
-        if (select.dataset.names !== names.join('\n')) {
-            select.dataset.names = names.join('\n');
+        const listed = state.cameras.map((camera, index) => `${camera.id} ${names[index]}`).join('\n');
+        if (select.dataset.listed !== listed) {
+            select.dataset.listed = listed;
             select.replaceChildren(...state.cameras.map((camera, index) => new Option(names[index], camera.id)));
         }
-        if (!state.cameras.some(camera => camera.id === this.camera)) this.camera = state.cameras[0]?.id ?? null;
+        const isGone = !state.cameras.some(camera => camera.id === this.camera);
+        if (isGone) { this.camera = state.cameras[0]?.id ?? null; this.band.timeline = null; }
         if (this.camera) select.value = this.camera;
         this.#trouble([...state.alarms, ...state.cameras.filter(camera => camera.state === 'offline' || camera.state === 'failing')
             .map(camera => `${names[state.cameras.indexOf(camera)]} is ${camera.state} since ${shortText(camera.since)}${camera.reason ? `: ${gapWords[camera.reason] ?? camera.reason}` : ''}`)]);
@@ -135,7 +137,9 @@ class SudoApp extends HTMLElement {
             this.#shut();
             if (wasIn !== false) this.$('passphrase').focus();
         } else {
-            this.#open();
+            // The camera looked at was taken out of the configuration: on with another one.
+            if (isGone && this.session) this.#resume();
+            else this.#open();
         }
         if (state.verifiedSince) this.help.note('verified', `Everything kept was read and compared with its name since ${fullText(state.verifiedSince)}.`);
         this.#showStatus();

@@ -15,6 +15,7 @@ public final class Hub: Sendable {
         var groupBytes = 0
         var viewers: [UInt64: Viewer] = [:]
         var nextViewer: UInt64 = 0
+        var isClosed = false
     }
 
     private struct Viewer {
@@ -61,15 +62,31 @@ public final class Hub: Sendable {
         }
     }
 
-    /// The current group, then every new frame. Ends when the consumer stops listening.
+    /// The camera is recorded no longer: every viewer's frames end, and whoever comes now gets none.
+    public func close() {
+        let viewers = state.withLock { state in
+            state.isClosed = true
+            state.group = []
+            state.groupBytes = 0
+            return Array(state.viewers.values)
+        }
+        for viewer in viewers { viewer.continuation.finish() }
+    }
+
+    /// The current group, then every new frame. Ends when the consumer stops listening, or with `close`.
     public func watch() -> (group: [TimedUnit], frames: AsyncStream<TimedUnit>) {
         let (stream, continuation) = AsyncStream.makeStream(
             of: TimedUnit.self, bufferingPolicy: .bufferingOldest(Self.viewerDepth))
-        let (group, key) = state.withLock { state in
+        let (group, key) = state.withLock { state -> ([TimedUnit], UInt64?) in
+            guard !state.isClosed else { return ([], nil) }
             let key = state.nextViewer
             state.nextViewer += 1
             state.viewers[key] = Viewer(continuation: continuation, waitsForKey: state.group.isEmpty)
             return (state.group, key)
+        }
+        guard let key else {
+            continuation.finish()
+            return (group, stream)
         }
         continuation.onTermination = { [weak self] _ in
             self?.state.withLock { _ = $0.viewers.removeValue(forKey: key) }

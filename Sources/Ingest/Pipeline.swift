@@ -22,10 +22,10 @@ public actor Pipeline {
     }
 
     public nonisolated let camera: CameraID
-    public nonisolated let name: String
     public nonisolated let hub: Hub
     public nonisolated let recorder: Recorder
 
+    public private(set) var name: String
     private let vault: Vault
     private let time: any TimeSource
     private let logger: Logger
@@ -79,6 +79,7 @@ public actor Pipeline {
                 do {
                     try await vault.recordGap(camera: camera, range: range, reason: reason)
                 } catch {
+                    let name = await name
                     logger.error("a gap could not be entered", metadata: ["camera": "\(name)", "error": "\(error)"])
                 }
             case .clockStep(let from, let to):
@@ -96,6 +97,18 @@ public actor Pipeline {
 
     public nonisolated func stop() { queue.finish() }
 
+    /// The run goes on; the next clip carries the new name.
+    public func rename(_ name: String) async {
+        self.name = name
+        await recorder.rename(name)
+    }
+
+    /// Another source delivers from now on: what is open becomes a clip, and the next frame begins a new run.
+    public func sourceChanged() {
+        leave()
+        setState(.connecting, nil)
+    }
+
     public func connected(_ parameters: CodecParameters) {
         self.parameters = parameters
         startRun()
@@ -111,12 +124,16 @@ public actor Pipeline {
 
     /// - Parameter why: a sentence for the person who looks at the page.
     public func disconnected(_ why: String) {
+        leave()
+        setState(.offline, why)
+    }
+
+    private func leave() {
         if line != nil { queue.push(.runEnded) }
         line = nil
         held = []
         gapReason = .disconnected
         hub.clear()
-        setState(.offline, why)
     }
 
     /// Frames were left out before they came here.

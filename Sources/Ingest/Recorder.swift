@@ -37,9 +37,9 @@ public actor Recorder {
     }
 
     private let camera: CameraID
-    private let cameraName: String
+    private var cameraName: String
     private let vault: Vault
-    private let policy: Policy
+    private var policy: Policy
     private let time: any TimeSource
     private let logger: Logger
     private var open: OpenClip?
@@ -57,6 +57,12 @@ public actor Recorder {
         self.time = time
         self.logger = logger
     }
+
+    /// From the next clip on: the open one carries the name that it began with.
+    public func rename(_ name: String) { cameraName = name }
+
+    /// From the next frame on.
+    public func setPolicy(_ policy: Policy) { self.policy = policy }
 
     /// Takes the next frame in decoding order. After it returns the frame is in the open clip's buffer, not yet on disk.
     public func record(_ unit: TimedUnit) async throws(IngestError) {

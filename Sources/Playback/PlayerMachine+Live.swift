@@ -20,6 +20,12 @@ extension PlayerMachine {
         actions.append(.unwatch)
     }
 
+    mutating func loseCamera() {
+        guard mode == .live else { return }
+        leaveLive()
+        fail(PlaybackError(.unknownCamera, "There is no such camera any more."))
+    }
+
     mutating func startLive(_ group: [TimedUnit]?, _ now: MonotonicTime) {
         guard mode == .live else { return }
         liveRun = nil

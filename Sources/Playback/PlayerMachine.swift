@@ -16,6 +16,8 @@ public struct PlayerMachine: Sendable {
         case answered(token: UInt64, FootageAnswer)
         /// The hub's current group, possibly empty; `nil`: this camera delivers nothing now.
         case watching([TimedUnit]?)
+        /// The camera that was to be watched is none of the recorder's, or no longer.
+        case unknownCamera
         case live(TimedUnit)
         case timer
         case keyFrameRequested
@@ -126,6 +128,7 @@ public struct PlayerMachine: Sendable {
             self.pending = nil
             take(answer, for: pending.purpose, now)
         case .watching(let group): startLive(group, now)
+        case .unknownCamera: loseCamera()
         case .live(let unit): takeLive(unit, now)
         case .timer: tick(now)
         case .keyFrameRequested: refresh(now)

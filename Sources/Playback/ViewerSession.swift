@@ -26,6 +26,7 @@ public actor ViewerSession {
         case message([UInt8])
         case answered(token: UInt64, FootageAnswer)
         case live(generation: UInt64, TimedUnit)
+        case liveEnded(generation: UInt64)
         case keyFrameRequested
         case timer(generation: UInt64)
     }
@@ -91,6 +92,7 @@ public actor ViewerSession {
         case .answered(let token, let answer): perform(machine.handle(.answered(token: token, answer), now: now))
         case .live(let generation, let unit):
             if generation == watchGeneration { perform(machine.handle(.live(unit), now: now)) }
+        case .liveEnded(let generation): if generation == watchGeneration { stopWatching() }
         case .keyFrameRequested: perform(machine.handle(.keyFrameRequested, now: now))
         case .timer(let generation):
             if generation == timerGeneration { perform(machine.handle(.timer, now: now)) }
@@ -141,13 +143,22 @@ public actor ViewerSession {
         watchGeneration += 1
         let generation = watchGeneration
         guard let (group, frames) = live.watch(camera) else {
-            perform(machine.handle(.watching(nil), now: time.monotonicNow()))
+            let isKnown = live.knows(camera)
+            perform(machine.handle(isKnown ? .watching(nil) : .unknownCamera, now: time.monotonicNow()))
             return
         }
         perform(machine.handle(.watching(group), now: time.monotonicNow()))
         watching = Task { [feed] in
             for await unit in frames { feed.yield(.live(generation: generation, unit)) }
+            feed.yield(.liveEnded(generation: generation))
         }
+    }
+
+    /// The camera is recorded no longer; whether it ever comes back, the machine asks again.
+    private func stopWatching() {
+        watchGeneration += 1
+        watching = nil
+        perform(machine.handle(.watching(nil), now: time.monotonicNow()))
     }
 
     private func armTimer(_ now: MonotonicTime) {

@@ -67,3 +67,29 @@ struct LockCommand: AsyncParsableCommand {
         }
     }
 }
+
+struct ReloadCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reload",
+        abstract: "Have the running recorder read its configuration anew and apply what differs.",
+        discussion: """
+            Only what a change concerns is touched: other cameras and their viewers go on. A file with an error in it changes \
+            nothing. What wants a restart is named and keeps its old value. SIGHUP does the same; its answer is in the log.
+            """)
+    @OptionGroup var configuration: ConfigurationOptions
+    @Option(help: "Folder of the running recorder's vault, where the file names another one by now.") var vault: String?
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        try await reporting {
+            let report = try ControlClient.reload(vault: try vault ?? configuration.read().vault)
+            try output.print(report) {
+                guard !report.parts.isEmpty else { return "Nothing changed." }
+                return report.parts.map {
+                    "\($0.what.prefix(1).uppercased() + $0.what.dropFirst()): \($0.names.joined(separator: ", "))"
+                }
+                .joined(separator: "\n")
+            }
+        }
+    }
+}

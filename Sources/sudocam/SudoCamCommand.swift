@@ -10,7 +10,7 @@ struct SudoCamCommand: AsyncParsableCommand {
         version: Version.current,
         subcommands: [
             InitCommand.self, ServeCommand.self, DemoCommand.self, StatusCommand.self, UnlockCommand.self,
-            LockCommand.self, ClipsCommand.self, ExportCommand.self, VerifyCommand.self,
+            LockCommand.self, ReloadCommand.self, ClipsCommand.self, ExportCommand.self, VerifyCommand.self,
             RepairCommand.self, RebuildCommand.self, ProveCommand.self, WitnessCommand.self, RetentionCommand.self,
             KeyCommand.self, RemoteCommand.self,
         ])

@@ -682,7 +682,7 @@ class Remotes:
             found = browser.run(SEEK, camera["id"], at, "exact", "pause")
             assert abs(found["code"] - at) < 100_000, (found, at)
             vault = recorder.config.read_text()
-            for arguments in (("retention", "apply", "--yes"), ("retention", "hold", "--from", "-1h", "--to", "now")):
+            for arguments in (("reload",), ("retention", "apply", "--yes"), ("retention", "hold", "--from", "-1h", "--to", "now")):
                 refused = subprocess.run([self.sudocam, *arguments, "--config", str(config)], text=True, capture_output=True, cwd=folder)
                 assert refused.returncode == 1 and "recorder" in refused.stderr, (arguments, refused)
             assert vault == recorder.config.read_text()

@@ -26,6 +26,7 @@ from disks import Disks  # noqa: E402
 from keys import Keys  # noqa: E402
 from proof import Proof  # noqa: E402
 from refusals import Refusals  # noqa: E402
+from reload import Reload  # noqa: E402
 from remotes import Remotes  # noqa: E402
 from repair import Repair  # noqa: E402
 from threats import Threats  # noqa: E402
@@ -67,6 +68,7 @@ class Tests(Checks):
         try:
             threats.run()
             Refusals(self).run()
+            Reload(self).run()
             Disks(self).run()
             Keys(self).run()
             Proof(self).run()

@@ -218,6 +218,30 @@ import Testing
         world.feed(.answered(token: token, world.answer(request)))
         #expect(world.machine.position == Self.at(200))
     }
+
+    @Test func `a live camera that delivers nothing is asked for again and again, one that is none any more is not`()
+        throws
+    {
+        var world = try World()
+        world.feed(.request(.live(id: 1, camera: Self.camera)))
+        for count in 1...2 {
+            world.feed(.watching(nil))
+            #expect(world.replies.count == count)
+            guard case .gap(id: 1, _, _, reason: "offline") = world.replies.last else {
+                Issue.record("the viewer was not told")
+                return
+            }
+            world.now = try #require(world.machine.nextTimer)
+            #expect(
+                world.machine.handle(.timer, now: world.now).contains { if case .watch = $0 { true } else { false } })
+        }
+        world.feed(.unknownCamera)
+        guard case .error(id: 1, code: .unknownCamera, _) = world.replies.last else {
+            Issue.record("the viewer was not told")
+            return
+        }
+        #expect(world.machine.nextTimer == nil)
+    }
 }
 
 @Suite struct ControlMessageTests {

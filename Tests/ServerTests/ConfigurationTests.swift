@@ -101,6 +101,19 @@ enum VaultIDs {
         #expect(accounts.allIdle())
     }
 
+    @Test func `another idle limit holds for sessions that are open already`() {
+        let time = ManualTime()
+        let accounts = Accounts(time: time, idleMinutes: 30)
+        let token = accounts.logIn()
+        time.advance(microseconds: 6 * 60_000_000)
+        accounts.setIdle(minutes: 5)
+        #expect(accounts.allIdle() && !accounts.isValid(token))
+        let other = accounts.logIn()
+        accounts.setIdle(minutes: 0)
+        time.advance(microseconds: 1000 * 60_000_000)
+        #expect(!accounts.allIdle() && accounts.isValid(other))
+    }
+
     @Test func `many addresses together are limited too`() {
         let accounts = Accounts(time: ManualTime(), idleMinutes: 30)
         for index in 0..<60 { #expect(accounts.attempt(address: "\(index)") == nil) }

@@ -53,6 +53,25 @@ public enum ControlClient {
         _ = try ask(vault, Array("unlock\n".utf8), secrets: [passphrase])
     }
 
+    /// The recorder reads its `sudocam.yaml` anew and applies what differs.
+    ///
+    /// Errors: `.configuration` for a file with errors in it, with their lines; nothing has changed then.
+    public static func reload(vault: String) throws(ServerError) -> ReloadReport {
+        let reply: ControlSocket.Reply
+        do throws(ServerError) {
+            reply = try ask(vault, Array("reload\n".utf8))
+        } catch {
+            guard error.code == .noService else { throw error }
+            throw ServerError(
+                .noService, error.reason,
+                hint:
+                    "Start it with `sudocam serve`; if the file names another vault by now, give the old one with --vault."
+            )
+        }
+        guard let report = reply.reload else { throw ServerError(.refused, "The recorder gave no answer.") }
+        return report
+    }
+
     /// - Parameter secrets: as many as `request` says, in its order.
     static func key(
         vault: String, _ request: KeyCommands.Request, secrets: [SecretBytes],
@@ -153,7 +172,8 @@ public enum ControlClient {
     }
 
     private static func refusal(_ reply: ControlSocket.Reply) -> ServerError {
-        let isWrong = reply.code == VaultError.Code.wrongPassphrase.rawValue
-        return ServerError(isWrong ? .wrongPassphrase : .refused, reply.message ?? "The recorder refused.")
+        // Of the vault's codes only `wrongPassphrase` has its like here.
+        let code = reply.code.flatMap(ServerError.Code.init(rawValue:)) ?? .refused
+        return ServerError(code == .noService ? .refused : code, reply.message ?? "The recorder refused.")
     }
 }

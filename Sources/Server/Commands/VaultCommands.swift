@@ -70,6 +70,8 @@ public enum VaultCommands {
 
     public struct Clip: Codable, Sendable {
         public var camera: CameraID
+        /// One unbroken connection of the camera.
+        public var run: RunID
         public var sequence: UInt64
         public var start: String
         public var end: String
@@ -89,7 +91,8 @@ public enum VaultCommands {
             for record in try await vault.clips(camera: id, overlapping: range, limit: limit) {
                 clips.append(
                     Clip(
-                        camera: id, sequence: record.identity.sequence, start: FileTime.iso(record.start),
+                        camera: id, run: record.identity.run, sequence: record.identity.sequence,
+                        start: FileTime.iso(record.start),
                         end: FileTime.iso(record.end), bytes: record.byteCount, object: record.object,
                         salvaged: record.isSalvaged))
             }

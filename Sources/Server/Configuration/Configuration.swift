@@ -80,6 +80,8 @@ public struct Configuration: Sendable, Equatable {
     public var cameras: [Camera] = []
     /// Where the vault's last state is remembered; no key of the file. Nil: nowhere.
     public var pins: String?
+    /// The file it was read from, to read it again; no key of the file. Nil: none.
+    public var path: String?
 
     public init(vault: String) { self.vault = vault }
 }

@@ -22,6 +22,7 @@ public struct ConfigurationReader {
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         switch parse(text, folder: folder) {
         case .success(var configuration):
+            configuration.path = path
             configuration.pins = PinStore.standardPath(folder: folder)
             // What is masked in every output is a secret.
             if configuration.cameras.contains(where: { $0.source.description.contains("***") }) {

@@ -15,12 +15,12 @@ final class Accounts: Sendable {
         var globalFailures: (count: Int, windowStart: MonotonicTime)?
         /// The right passphrase was given last; on the command line that makes no session, and is use all the same.
         var lastSuccess: MonotonicTime?
+        /// µs; nil: never.
+        var idleLimit: Int64?
     }
 
     private let state = Mutex(State())
     private let time: any TimeSource
-    /// µs; nil: never.
-    private let idleLimit: Int64?
 
     /// Attempts an address may make before it has to wait; then the wait doubles up to five minutes.
     static let freeAttempts = 5
@@ -29,7 +29,12 @@ final class Accounts: Sendable {
 
     init(time: any TimeSource, idleMinutes: Int) {
         self.time = time
-        idleLimit = idleMinutes > 0 ? Int64(idleMinutes) * 60_000_000 : nil
+        setIdle(minutes: idleMinutes)
+    }
+
+    /// - Parameter minutes: 0: never.
+    func setIdle(minutes: Int) {
+        state.withLock { $0.idleLimit = minutes > 0 ? Int64(minutes) * 60_000_000 : nil }
     }
 
     /// Seconds to wait before another attempt is allowed; nil: go ahead. An attempt counts as failed from its beginning until
@@ -92,7 +97,7 @@ final class Accounts: Sendable {
         let now = time.monotonicNow()
         return state.withLock { state in
             guard let session = state.sessions[token] else { return false }
-            if let idleLimit, now - session.lastSeen > idleLimit {
+            if let idleLimit = state.idleLimit, now - session.lastSeen > idleLimit {
                 state.sessions[token] = nil
                 return false
             }
@@ -105,10 +110,10 @@ final class Accounts: Sendable {
 
     /// True once every session, and the last unlocking, lie beyond the idle limit: time to lock the vault.
     func allIdle() -> Bool {
-        guard let idleLimit else { return false }
         let now = time.monotonicNow()
         return state.withLock { state in
-            state.sessions.values.allSatisfy { now - $0.lastSeen > idleLimit }
+            guard let idleLimit = state.idleLimit else { return false }
+            return state.sessions.values.allSatisfy { now - $0.lastSeen > idleLimit }
                 && state.lastSuccess.map { now - $0 > idleLimit } ?? true
         }
     }

@@ -22,7 +22,9 @@ struct PageContext: RequestContext {
 /// Refuses what a foreign web page can make a browser send: other host names (DNS rebinding) and other origins (CSRF).
 struct OriginGuard: RouterMiddleware {
     typealias Context = PageContext
+    /// The machine's own, in lower case.
     let hostNames: Set<String>
+    let recorder: RecorderServices
     let isSecure: Bool
 
     @concurrent func handle(
@@ -50,7 +52,9 @@ struct OriginGuard: RouterMiddleware {
     /// IP addresses cannot be rebound, names can.
     private func isOurs(_ authority: String) -> Bool {
         let host = Self.host(of: authority)
-        return host == "localhost" || hostNames.contains(host.lowercased()) || isIPAddress(host)
+        let name = host.lowercased()
+        return host == "localhost" || hostNames.contains(name) || isIPAddress(host)
+            || recorder.configuration.hostNames.contains { $0.lowercased() == name }
     }
     static func host(of authority: String) -> String {
         if authority.hasPrefix("[") { return String(authority.dropFirst().prefix { $0 != "]" }) }

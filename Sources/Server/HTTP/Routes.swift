@@ -13,13 +13,14 @@ import Vault
 struct Routes: Sendable {
     let recorder: RecorderServices
     let isSecure: Bool
+    /// The machine's own, besides those of the configuration.
     let hostNames: Set<String>
 
     func router() -> Router<PageContext> {
         let router = Router(context: PageContext.self)
         router.addMiddleware {
             SecurityHeaders()
-            OriginGuard(hostNames: hostNames, isSecure: isSecure)
+            OriginGuard(hostNames: hostNames, recorder: recorder, isSecure: isSecure)
             SessionGuard(accounts: recorder.accounts)
         }
         Self.addAssets(to: router)

@@ -11,48 +11,60 @@ import Vault
 final class CameraDirectory: LiveSource {
     private let recording: RecordingService
     private let vault: Vault
-    /// As the configuration names cameras, recorded here or not.
-    private let names: [CameraID: String]
-    private struct Found {
-        var cameras: [CameraID] = []
-        /// As their newest clips name them; known once somebody unlocked.
+    private struct Known {
+        /// As the configuration names cameras, recorded here or not.
         var names: [CameraID: String] = [:]
+        /// Those of which there is footage.
+        var cameras: [CameraID] = []
+        /// Others, as their newest clips name them; known once somebody unlocked.
+        var otherNames: [CameraID: String] = [:]
     }
-    private let found = Mutex(Found())
+    private let known = Mutex(Known())
 
     init(recording: RecordingService, configuration: Configuration, vault: Vault) {
         self.recording = recording
         self.vault = vault
-        names = Dictionary(
+        adopt(configuration)
+    }
+
+    /// Takes the names in a configuration; a camera that it names no longer keeps the one it had.
+    func adopt(_ configuration: Configuration) {
+        let names = Dictionary(
             configuration.cameras.map { (RecordingService.identity(of: $0.key, in: vault.id), $0.name) },
             uniquingKeysWith: { first, _ in first })
+        known.withLock { known in
+            known.otherNames.merge(known.names.filter { names[$0.key] == nil }) { _, last in last }
+            known.names = names
+        }
     }
 
     /// Those that are not recorded here, in the order of their UUIDs.
-    var archived: [CameraID] { found.withLock { $0.cameras } }
-    func name(_ camera: CameraID) -> String? { names[camera] ?? found.withLock { $0.names[camera] } }
+    func archived(besides recorded: [CameraRecording]) -> [CameraID] {
+        let recorded = Set(recorded.map(\.id))
+        return known.withLock { $0.cameras }.filter { !recorded.contains($0) }
+    }
+    func name(_ camera: CameraID) -> String? { known.withLock { $0.names[camera] ?? $0.otherNames[camera] } }
 
     /// Looks anew whose footage there is. Errors: of the index.
     func refresh() throws(VaultError) {
-        let recorded = Set(recording.cameras.map(\.id))
-        let archived = try vault.recordedCameras().filter { !recorded.contains($0) }
-        found.withLock { $0.cameras = archived }
+        let cameras = try vault.recordedCameras()
+        known.withLock { $0.cameras = cameras }
     }
 
     /// Names of cameras that the configuration does not know, from inside their newest clips; nothing while locked.
     func learnNames() async {
-        for camera in archived where name(camera) == nil {
+        for camera in archived(besides: recording.cameras) where name(camera) == nil {
             guard let end = try? await vault.span(camera: camera)?.end,
                 let clip = try? await vault.clip(before: end, camera: camera),
                 let object = try? await vault.openObject(clip, toleratesDamage: true),
                 let name = try? await ClipReader(object).cameraName
             else { continue }
-            found.withLock { $0.names[camera] = name }
+            known.withLock { $0.otherNames[camera] = name }
         }
     }
 
     func watch(_ camera: CameraID) -> (group: [TimedUnit], frames: AsyncStream<TimedUnit>)? { recording.watch(camera) }
-    func knows(_ camera: CameraID) -> Bool { recording.knows(camera) || found.withLock { $0.cameras.contains(camera) } }
+    func knows(_ camera: CameraID) -> Bool { recording.knows(camera) || known.withLock { $0.cameras.contains(camera) } }
 }
 
 /// Learns archived cameras' names as soon as somebody unlocks.

@@ -86,6 +86,13 @@ extension RecorderServices {
             out.value("verification_findings", [], scrub.findings.values.reduce(0) { $0 + $1.count })
         }
         addRemotes(&out)
+        let reloads = reloads.counts
+        out.family("config_reloads_total", "counter", "Readings of sudocam.yaml while the recorder runs, by result.")
+        for result in ReloadStatus.Result.allCases {
+            out.value("config_reloads_total", [("result", result.rawValue)], reloads.results[result] ?? 0)
+        }
+        out.family("config_last_reload_successful", "gauge", "0 after sudocam.yaml was refused the last time.")
+        out.value("config_last_reload_successful", [], reloads.isLastSuccessful ? 1 : 0)
         out.family("damaged_frames_total", "counter", "Frames that came with parts missing; they are recorded.")
         for row in rows { out.value("damaged_frames_total", [("camera", row.id)], row.pipeline.damagedFrames) }
         let media = await media.counts()

@@ -42,7 +42,7 @@ struct PageServer {
         var buffer = [CChar](repeating: 0, count: 256)
         gethostname(&buffer, buffer.count - 1)
         let own = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).lowercased()
-        return Set(configuration.hostNames.map { $0.lowercased() } + [own, own + ".local", configuration.listen.host])
+        return [own, own + ".local", configuration.listen.host.lowercased()]
     }
 
     /// The server library would report a bare errno, after the other services have started.

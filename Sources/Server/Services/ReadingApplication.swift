@@ -52,13 +52,14 @@ public struct ReadingApplication: Sendable {
             configuration: configuration, vault: vault, live: directory,
             certificate: try DTLSCertificate(now: time.wallNow()), time: time, logger: logger)
         let services = RecorderServices(
-            vault: vault, recording: recording, directory: directory, media: media, accounts: accounts,
-            changes: changes, time: time)
+            configuration: configuration, vault: vault, recording: recording, directory: directory, media: media,
+            accounts: accounts, changes: changes, time: time)
         for alarm in vault.openingAlarms { services.raise(alarm: alarm) }
         try await media.bind()
         let page = try PageServer(configuration: configuration, recorder: services, time: time, logger: logger)
             .service(ready: ready)
-        let control = ControlSocket(path: configuration.vault + "/control.sock", recorder: services, logger: logger)
+        let control = ControlSocket(
+            path: configuration.vault + "/control.sock", recorder: services, reload: nil, logger: logger)
         let follow = FollowService(recorder: services, remote: source, logger: logger)
         let keys = KeyService(recorder: services, unlock: configuration.unlock, logger: logger)
         let watch = IdleLock(

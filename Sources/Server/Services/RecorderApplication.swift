@@ -55,19 +55,20 @@ public struct RecorderApplication: Sendable {
             configuration: configuration, vault: vault, live: directory,
             certificate: try DTLSCertificate(now: time.wallNow()), time: time, logger: logger)
         let services = RecorderServices(
-            vault: vault, recording: recording, directory: directory, media: media, accounts: accounts,
-            changes: changes, time: time)
+            configuration: configuration, vault: vault, recording: recording, directory: directory, media: media,
+            accounts: accounts, changes: changes, time: time)
         for alarm in vault.openingAlarms { services.raise(alarm: alarm) }
         if let alarm = vault.diskPressure.alarm { services.raise(alarm: alarm, topic: DiskPressure.topic) }
         try await media.bind()
 
         let page = try PageServer(configuration: configuration, recorder: services, time: time, logger: logger)
             .service(ready: ready)
-        let control = ControlSocket(path: configuration.vault + "/control.sock", recorder: services, logger: logger)
-        let retention = RetentionService(
-            recorder: services, keepFree: configuration.retention.keepFree, logger: logger)
+        let reload = await ReloadService(recorder: services, logger: logger)
+        let control = ControlSocket(
+            path: configuration.vault + "/control.sock", recorder: services, reload: reload, logger: logger)
+        let retention = RetentionService(recorder: services, logger: logger)
         let remotes = RemoteService(recorder: services, logger: logger)
-        let scrub = ScrubService(recorder: services, settings: configuration.scrub, logger: logger)
+        let scrub = ScrubService(recorder: services, logger: logger)
         let keys = KeyService(recorder: services, unlock: configuration.unlock, logger: logger)
         let pins = PinService(recorder: services, store: PinStore(configuration), first: pin, logger: logger)
         let watch = IdleLock(
@@ -75,8 +76,8 @@ public struct RecorderApplication: Sendable {
         // Stopped in reverse order: the page first, the recorder last.
         try await ServiceGroup.runAll(
             [
-                pins, recording, media, retention, remotes, NameService(recorder: services), keys, scrub, control,
-                watch, page,
+                pins, recording, media, retention, remotes, NameService(recorder: services), keys, scrub, reload,
+                control, watch, page,
             ], logger: logger)
     }
 }

@@ -20,15 +20,18 @@ final class RecorderServices: Sendable {
     let started: MonotonicTime
     /// What the owner must hear of, by what it is about; newer words replace older ones.
     private let alarms = Mutex<[(topic: String, text: String)]>([])
+    private let inForce: Mutex<Configuration>
     let retention = RetentionStatus()
     let scrub = ScrubStatus()
     let remotes = RemoteStatuses()
+    let reloads = ReloadStatus()
     static let heartbeat = Duration.seconds(15)
 
     init(
-        vault: Vault, recording: RecordingService, directory: CameraDirectory, media: MediaEndpoint,
-        accounts: Accounts, changes: ChangeStream, time: any TimeSource
+        configuration: Configuration, vault: Vault, recording: RecordingService, directory: CameraDirectory,
+        media: MediaEndpoint, accounts: Accounts, changes: ChangeStream, time: any TimeSource
     ) {
+        inForce = Mutex(configuration)
         self.vault = vault
         self.recording = recording
         self.directory = directory
@@ -37,6 +40,17 @@ final class RecorderServices: Sendable {
         self.changes = changes
         self.time = time
         started = time.monotonicNow()
+    }
+
+    /// The configuration in force; a reload changes it.
+    var configuration: Configuration { inForce.withLock { $0 } }
+
+    /// Whoever reads `configuration` sees the new one from now on; what holds on to a part of it takes its own.
+    func adopt(_ new: Configuration) {
+        inForce.withLock { $0 = new }
+        vault.setRetention(new.retentionPolicy(vault: vault.id))
+        accounts.setIdle(minutes: new.lockAfterMinutes)
+        directory.adopt(new)
     }
 
     func unlock(passphrase: consuming SecretBytes) async throws(VaultError) {
@@ -81,7 +95,8 @@ final class RecorderServices: Sendable {
 
     func report(loggedIn: Bool) async -> StateReport {
         var cameras: [StateReport.Camera] = []
-        for camera in recording.cameras {
+        let recorded = recording.cameras
+        for camera in recorded {
             let status = await camera.pipeline.status
             let span = try? await vault.span(camera: camera.id)
             let open = vault.openClips(camera: camera.id).last
@@ -93,7 +108,7 @@ final class RecorderServices: Sendable {
                     width: status.width, height: status.height, first: span?.start ?? open?.identity.start,
                     last: open?.end ?? span?.end))
         }
-        for camera in directory.archived {
+        for camera in directory.archived(besides: recorded) {
             let span = try? await vault.span(camera: camera)
             cameras.append(
                 StateReport.Camera(

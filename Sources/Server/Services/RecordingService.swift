@@ -1,4 +1,3 @@
-import Capture
 import Core
 import Ingest
 import Logging
@@ -8,20 +7,16 @@ import ServiceLifecycle
 import Synchronization
 import Vault
 
-/// Runs every camera: source → pipeline → vault, and the one timer that syncs all open clips.
+/// Runs every camera: source → pipeline → vault, and the one timer that syncs all open clips. Cameras come and go while it runs.
 ///
 /// Stops in order: sources first, then the queues run dry, then the last clips are committed.
 final class RecordingService: Service {
-    struct Camera: Sendable {
-        var id: CameraID
-        var configuration: Configuration.Camera
-        var pipeline: Pipeline
-    }
-
-    let cameras: [Camera]
+    private let recorded = Mutex<[CameraRecording]>([])
+    private let (begun, begins) = AsyncStream.makeStream(of: CameraRecording.self)
     private let vault: Vault
     private let time: any TimeSource
     private let logger: Logger
+    private let statusChanged: @Sendable () -> Void
 
     /// Well below the promised second, so that a late timer does not break the promise.
     static let syncInterval = Duration.milliseconds(700)
@@ -33,17 +28,15 @@ final class RecordingService: Service {
         self.vault = vault
         self.time = time
         self.logger = logger
-        var cameras: [Camera] = []
-        for camera in configuration.cameras {
-            let id = Self.identity(of: camera.key, in: vault.id)
-            let span = try await vault.span(camera: id)
-            let policy = Recorder.Policy(clipLength: Int64(configuration.clipSeconds) * 1_000_000)
-            let pipeline = Pipeline(
-                camera: id, name: camera.name, vault: vault, policy: policy, lastRecorded: span?.end, time: time,
-                logger: logger, statusChanged: statusChanged)
-            cameras.append(Camera(id: id, configuration: camera, pipeline: pipeline))
-        }
-        self.cameras = cameras
+        self.statusChanged = statusChanged
+        for camera in configuration.cameras { begin(try await prepare(camera, Self.policy(configuration))) }
+    }
+
+    /// In the order of the configuration.
+    var cameras: [CameraRecording] { recorded.withLock { $0 } }
+
+    static func policy(_ configuration: Configuration) -> Recorder.Policy {
+        Recorder.Policy(clipLength: Int64(configuration.clipSeconds) * 1_000_000)
     }
 
     /// A camera keeps its UUID for as long as its key in `sudocam.yaml` stays (S10): UUID version 8 (RFC 9562 section 5.8)
@@ -58,51 +51,63 @@ final class RecordingService: Service {
         return CameraID(UUID(high: high & ~0xF000 | 0x8000, low: low & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000))
     }
 
-    func run() async throws {
-        await withTaskGroup(of: Void.self) { group in
-            for camera in cameras {
-                group.addTask { await self.capture(camera) }
-                group.addTask { await camera.pipeline.runRecorder() }
-            }
-            group.addTask { await self.syncAndTick() }
-            await group.waitForAll()
+    // MARK: Cameras that come and go
+
+    /// Ready to `begin`; nothing happens yet. Errors: of the index.
+    func prepare(
+        _ camera: Configuration.Camera, _ policy: Recorder.Policy
+    ) async throws(VaultError) -> CameraRecording {
+        let id = Self.identity(of: camera.key, in: vault.id)
+        let span = try await vault.span(camera: id)
+        let pipeline = Pipeline(
+            camera: id, name: camera.name, vault: vault, policy: policy, lastRecorded: span?.end, time: time,
+            logger: logger, statusChanged: statusChanged)
+        return CameraRecording(id, camera, pipeline: pipeline, time: time, logger: logger)
+    }
+
+    /// Recorded as soon as the service runs.
+    func begin(_ camera: CameraRecording) {
+        recorded.withLock { $0.append(camera) }
+        begins.yield(camera)
+    }
+
+    /// Returns once their last clips are committed; until `arrange` they are listed still.
+    func end(_ cameras: [CameraRecording]) async {
+        for camera in cameras { camera.end() }
+        for camera in cameras { await camera.ended() }
+    }
+
+    /// Lists those that were ended no longer, and the others in the order of these keys.
+    func arrange(_ keys: [String]) {
+        recorded.withLock { recorded in
+            let places = Dictionary(uniqueKeysWithValues: zip(keys, keys.indices))
+            recorded = recorded.compactMap { camera in places[camera.configuration.key].map { ($0, camera) } }
+                .sorted { $0.0 < $1.0 }.map(\.1)
         }
     }
 
-    private func capture(_ camera: Camera) async {
-        let source = CameraSource(camera.configuration.source, time: time, logger: logger)
-        let pipeline = camera.pipeline
-        // The stream's consumer is cancelled on shutdown, which stops the source.
-        await cancelWhenGracefulShutdownOrCancelled {
-            for await event in source.events() {
-                switch event {
-                case .connected(let parameters): await pipeline.connected(parameters)
-                case .parametersChanged(let parameters): await pipeline.parametersChanged(parameters)
-                case .unit(let unit): await pipeline.accept(unit)
-                case .lost(let count): await pipeline.lost(frames: count)
-                case .disconnected(let error): await pipeline.disconnected(error.description)
-                }
+    // MARK: Running
+
+    func run() async throws {
+        await withGracefulShutdownHandler {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.syncAndTick() }
+                for await camera in begun { group.addTask { await camera.run() } }
             }
+        } onGracefulShutdown: {
+            // None begins after this; one that has begun is listed.
+            self.begins.finish()
+            for camera in self.cameras { camera.end() }
         }
-        pipeline.stop()
     }
 
     private func syncAndTick() async {
-        await cancelWhenGracefulShutdownOrCancelled {
-            while !Task.isCancelled {
-                do { try await Task.sleep(for: Self.syncInterval) } catch { return }
+        try? await cancelWhenGracefulShutdown {
+            while true {
+                try await Task.sleep(for: Self.syncInterval)
                 for camera in self.cameras { await camera.pipeline.recorder.tick() }
                 await self.vault.syncOpenClips()
             }
-        }
-    }
-
-    private func cancelWhenGracefulShutdownOrCancelled(_ work: @escaping @Sendable () async -> Void) async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await work() }
-            group.addTask { try? await gracefulShutdown() }
-            await group.next()
-            group.cancelAll()
         }
     }
 }

@@ -37,8 +37,6 @@ final class RetentionStatus: Sendable {
 /// Applies retention every minute, in small steps, so that recording never waits for it.
 struct RetentionService: Service {
     let recorder: RecorderServices
-    /// Bytes; with less free the disk counts as full.
-    let keepFree: Int
     let logger: Logger
 
     static let interval = Duration.seconds(60)
@@ -61,7 +59,7 @@ struct RetentionService: Service {
 
     private func pass() async {
         while !Task.isCancelled {
-            await recorder.giveUpCopies(keepingFree: keepFree)
+            await recorder.giveUpCopies(keepingFree: recorder.configuration.retention.keepFree)
             do {
                 let report = try await recorder.vault.applyRetention(limit: Self.step)
                 recorder.retention.ran(report, at: recorder.time.wallNow())

@@ -15,7 +15,6 @@ final class ScrubStatus: Sendable {
 /// folders after another, spread over the period, and the ledger once a day.
 struct ScrubService: Service {
     let recorder: RecorderServices
-    let settings: Configuration.Scrub
     let logger: Logger
 
     private static let day: Int64 = 86_400_000_000
@@ -24,19 +23,18 @@ struct ScrubService: Service {
     func run() async throws {
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
+                await publish()
                 // The first minute of a start belongs to the cameras.
-                guard settings.every != nil, (try? await Task.sleep(for: .seconds(60))) != nil else {
-                    await publish()
-                    return
-                }
-                repeat { await round() } while (try? await Task.sleep(for: .seconds(60))) != nil
+                while (try? await Task.sleep(for: .seconds(60))) != nil { await round() }
             }
             group.addTask { try? await gracefulShutdown() }
             await group.next()
-            if settings.every == nil { await group.next() }
             group.cancelAll()
         }
     }
+
+    /// As they are now: a reload may change them between two folders.
+    private var settings: Configuration.Scrub { recorder.configuration.scrub }
 
     private func publish() async {
         if let state = try? await recorder.vault.scrubState() { recorder.scrub.set(state) }
@@ -44,7 +42,7 @@ struct ScrubService: Service {
 
     /// Everything that is due now.
     private func round() async {
-        guard let every = settings.every else { return }
+        guard settings.every != nil else { return }
         do {
             var state = try await recorder.vault.scrubState()
             recorder.scrub.set(state)
@@ -53,7 +51,7 @@ struct ScrubService: Service {
                 state = try await recorder.vault.scrubState()
                 tell(state)
             }
-            while isDue(state, every), !Task.isCancelled {
+            while let every = settings.every, isDue(state, every), !Task.isCancelled {
                 let rate = try await rate(every)
                 _ = try await recorder.vault.scrub(shard: state.next) { bytes in
                     try await Task.sleep(for: .seconds(Double(bytes) / Double(rate)))

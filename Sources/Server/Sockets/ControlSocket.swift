@@ -9,12 +9,14 @@ import Vault
 /// `vault/control.sock`: the command line's way to the running recorder. Whoever may write to the socket file (mode 0600,
 /// by `Hardening`) may ask; unlocking still takes the passphrase.
 ///
-/// A line of text in (`status`, `lock`, `unlock` followed by a line with the passphrase, `retention` or `remote` followed by a line
-/// of JSON, or `key` followed by a line of JSON and the secrets it says will follow, a line each), a line of JSON out; of a `key`
-/// or `remote` that takes long, lines with its progress before that.
+/// A line of text in (`status`, `lock`, `reload`, `unlock` followed by a line with the passphrase, `retention` or `remote` followed
+/// by a line of JSON, or `key` followed by a line of JSON and the secrets it says will follow, a line each), a line of JSON out; of
+/// a `key` or `remote` that takes long, lines with its progress before that.
 struct ControlSocket: Service {
     let path: String
     let recorder: RecorderServices
+    /// Nil where there is nothing to reload.
+    let reload: ReloadService?
     let logger: Logger
 
     static let lineLimit = 8192
@@ -94,6 +96,7 @@ struct ControlSocket: Service {
         var retention: RetentionCommands.Answer?
         var key: KeyCommands.Answer?
         var remote: RemoteCommands.Answer?
+        var reload: ReloadReport?
         /// Not the last line.
         var progress: KeyCommands.Progress?
         var remoteProgress: RemoteCommands.Progress?
@@ -110,6 +113,17 @@ struct ControlSocket: Service {
         case "lock":
             await recorder.lock()
             return Reply(ok: true)
+        case "reload":
+            guard let reload else {
+                return Reply(
+                    ok: false, code: ServerError.Code.refused.rawValue,
+                    message: "What plays another recorder's vault reloads nothing; restart it.")
+            }
+            do {
+                return Reply(ok: true, reload: try await reload.reload())
+            } catch {
+                return Reply(ok: false, code: error.code.rawValue, message: error.description)
+            }
         case "unlock":
             guard let second = bytes[(end + 1)...].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
             var passphrase = Array(bytes[(end + 1)..<second])
@@ -143,7 +157,7 @@ struct ControlSocket: Service {
         default:
             return Reply(
                 ok: false, code: "unknown-command",
-                message: "Known are status, lock, unlock, retention, remote and key.")
+                message: "Known are status, lock, unlock, reload, retention, remote and key.")
         }
     }
 }
