@@ -64,20 +64,3 @@ public struct RemoteProgress: Sendable, Hashable, Codable {
 
     public init() {}
 }
-
-/// Lets one in after the other.
-actor Turn {
-    private var isTaken = false
-    private var waiting: [CheckedContinuation<Void, Never>] = []
-
-    func take() async {
-        guard isTaken else {
-            isTaken = true
-            return
-        }
-        await withCheckedContinuation { waiting.append($0) }
-    }
-    func give() {
-        if waiting.isEmpty { isTaken = false } else { waiting.removeFirst().resume() }
-    }
-}
