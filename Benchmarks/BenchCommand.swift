@@ -17,9 +17,14 @@ struct BenchCommand: AsyncParsableCommand {
     @Flag(help: "Few and short runs: to see that everything works, not to quote.") var quick = false
     @Option(help: "Where files are made and removed again; on the disk to be measured.") var scratch: String?
     @Option(help: "The sudocam binary; default: the one beside this program.") var sudocam: String?
-    @Option(parsing: .upToNextOption, help: "Clips in the vaults of the scale rows; default: 10000 100000 1000000.")
+    @Option(
+        parsing: .upToNextOption,
+        help: "Clips in the vaults of the scale and rebuild rows; default: 10000 100000 1000000.")
     var clips: [Int] = []
-    @Option(help: "Keep the vaults of the scale rows in this folder, and use those that an earlier run has left there.")
+    @Option(
+        help:
+            "Keep the vaults of the scale and rebuild rows in this folder, and use those that an earlier run has left there."
+    )
     var vaults: String?
 
     func run() async throws {
@@ -35,7 +40,7 @@ struct BenchCommand: AsyncParsableCommand {
         let context = BenchContext(
             scratch: folder, isQuick: quick, sudocam: sudocam ?? Self.sibling("sudocam"),
             scales: !clips.isEmpty ? clips : quick ? [1_000, 4_000] : [10_000, 100_000, 1_000_000],
-            vaults: vaults)
+            vaults: vaults ?? folder.path + "/vaults")
         var rows: [Row] = []
         var omitted: [Omission] = []
         for benchmark in Benchmarks.all where only.isEmpty || only.contains(benchmark.name) {
@@ -68,8 +73,8 @@ struct BenchContext: Sendable {
     /// Path of the release binary whose processes are measured.
     let sudocam: String
     let scales: [Int]
-    /// Where vaults of the scale rows stay; nil: they go with the run.
-    let vaults: String?
+    /// Where the vaults of the scale and rebuild rows lie, so that each is made once.
+    let vaults: String
 
     func log(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
 
@@ -94,7 +99,7 @@ protocol Benchmark: Sendable {
 
 enum Benchmarks {
     static let all: [any Benchmark] = [
-        SealBenchmark(), OpenBenchmark(), VerifyBenchmark(), CommitBenchmark(), ScaleBenchmark(), CameraBenchmark(),
-        RemoteBenchmark(), BrowserBenchmark(),
+        SealBenchmark(), OpenBenchmark(), VerifyBenchmark(), CommitBenchmark(), RebuildBenchmark(), ScaleBenchmark(),
+        CameraBenchmark(), RemoteBenchmark(), BrowserBenchmark(),
     ]
 }

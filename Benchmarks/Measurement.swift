@@ -34,9 +34,18 @@ enum Measurement {
     ) async throws -> (ours: [Cost], yardstick: [Cost]) {
         try await ours()
         try await yardstick()
+        return try await interleaved(runs, before: {}, ours: ours, yardstick: yardstick)
+    }
+
+    /// In turn, with something unmeasured before each.
+    static func interleaved(
+        _ runs: Int, before: () throws -> Void, ours: () async throws -> Void, yardstick: () async throws -> Void
+    ) async throws -> (ours: [Cost], yardstick: [Cost]) {
         var result: (ours: [Cost], yardstick: [Cost]) = ([], [])
         for _ in 0..<runs {
+            try before()
             result.ours.append(try await cost(ours))
+            try before()
             result.yardstick.append(try await cost(yardstick))
         }
         return result

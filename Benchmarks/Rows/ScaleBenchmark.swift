@@ -32,7 +32,6 @@ struct ScaleBenchmark: Benchmark {
             } else {
                 context.log("left out: the rows of memory, since there is no program \(context.sudocam).")
             }
-            rows += try await Self.rebuild(vault, context)
             if clips == context.scales.last { rows.append(try await Self.retention(&vault)) }
         }
         return rows
@@ -217,79 +216,6 @@ struct ScaleBenchmark: Benchmark {
         private let state = Mutex(false)
         var isSet: Bool { state.withLock { $0 } }
         func set() { state.withLock { $0 = true } }
-    }
-
-    // MARK: Rebuilding
-
-    /// The index from the ledger, beside reading the ledger's files, and beside what SQLite takes for the same rows; and what the
-    /// objects say of themselves, beside opening each and reading as much of it.
-    private static func rebuild(_ scale: ScaleVault, _ context: BenchContext) async throws -> [Row] {
-        let path = scale.place.path
-        let bundles = try FileManager.default.subpathsOfDirectory(atPath: path + "/ledger/entries")
-            .map { "\(path)/ledger/entries/\($0)" }.filter { isFile($0) }
-        func rebuild() async throws {
-            let rebuilt = try await Vault.rebuildIndex(at: path)
-            guard rebuilt.matchesCheckpoint == true else {
-                throw BenchError(.programFailed, "The rebuilt index does not match the checkpoint.")
-            }
-        }
-        let ledger = try await Measurement.interleaved(context.runs(4), ours: rebuild) {
-            for bundle in bundles { try read(bundle, .max) }
-        }
-        let bare = try BareIndex(reading: path + "/index.sqlite")
-        let filled = try await Measurement.interleaved(context.runs(4), ours: rebuild) {
-            let folder = try context.scratch.folder()
-            try bare.fill(folder.path + "/index.sqlite")
-        }
-        let objects = try FileManager.default.subpathsOfDirectory(atPath: path + "/objects").filter { $0.contains("/") }
-            .map { "\(path)/objects/\($0)" }
-        // Without its ledger; a dry run reads and counts everything and begins none.
-        let manager = FileManager.default
-        try manager.moveItem(atPath: path + "/ledger", toPath: path + "/ledger.away")
-        defer { try? manager.moveItem(atPath: path + "/ledger.away", toPath: path + "/ledger") }
-        let headers = try await Measurement.interleaved(context.runs(4)) {
-            let rebuilt = try await Vault.rebuildLedger(at: path, isApplied: false, time: SystemTime())
-            guard rebuilt.clips >= scale.clips else {
-                throw BenchError(.programFailed, "Not every object was found by its header.")
-            }
-        } yardstick: {
-            for object in objects { try read(object, 4096) }
-        }
-        let clips = Double(scale.clips)
-        func samples(_ costs: [Measurement.Cost]) -> Samples { Samples(costs.map { clips / $0.seconds / 1000 }) }
-        return [
-            Row(
-                "rebuild the index from the ledger, beside SQLite alone", unit: "thousand clips/s", better: .higher,
-                ours: samples(filled.ours),
-                yardstick: ("the same rows and trees by SQLite, from memory", samples(filled.yardstick)),
-                ratioLimit: .atLeast(0.8), note: "\(scale.clips) clips"),
-            Row(
-                "rebuild the index from the ledger", unit: "thousand clips/s", better: .higher,
-                ours: samples(ledger.ours),
-                yardstick: ("open and read the ledger's files", samples(ledger.yardstick)), ratioLimit: .atLeast(0.8),
-                note: "\(scale.clips) clips"),
-            Row(
-                "rebuild from the objects' headers", unit: "thousand clips/s", better: .higher,
-                ours: samples(headers.ours),
-                yardstick: ("open each object and read 4 KiB", samples(headers.yardstick)), ratioLimit: .atLeast(0.8),
-                note: "\(scale.clips) clips"),
-        ]
-    }
-
-    private static func isFile(_ path: String) -> Bool {
-        var isFolder: ObjCBool = false
-        return unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && !isFolder.boolValue
-    }
-
-    private static func read(_ path: String, _ limit: Int) throws {
-        let file = try BareFile.read(path)
-        var buffer = [UInt8](repeating: 0, count: min(limit, 1 << 17))
-        var offset = 0
-        while offset < limit {
-            let count = try file.read(into: &buffer, at: offset)
-            guard count > 0 else { return }
-            offset += count
-        }
     }
 
     // MARK: Sizes

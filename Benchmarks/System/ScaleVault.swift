@@ -16,8 +16,7 @@ struct ScaleVault {
 
     let place: BenchVault
     private(set) var plan: Plan
-    /// Where the plan stands when the vault outlives the run.
-    private let planPath: String?
+    private let planPath: String
     var cameras: [CameraID] { plan.cameras }
     /// Clips of a camera that are still there.
     var indexes: Range<Int> { plan.first..<plan.perCamera }
@@ -38,11 +37,11 @@ struct ScaleVault {
         var every: Int?
     }
 
-    /// Made for this run; or, in a folder of kept vaults, taken from an earlier one.
+    /// Made, or taken from an earlier group of rows or an earlier run.
     init(_ context: BenchContext, clips: Int) async throws {
-        let kept = context.vaults.map { "\($0)/\(clips)" }
-        planPath = kept.map { $0 + "/plan.json" }
-        if let kept, let planPath, let bytes = FileManager.default.contents(atPath: planPath) {
+        let kept = "\(context.vaults)/\(clips)"
+        planPath = kept + "/plan.json"
+        if let bytes = FileManager.default.contents(atPath: planPath) {
             place = BenchVault(kept: try ScratchFolder(kept: kept))
             plan = try JSONDecoder().decode(Plan.self, from: bytes)
             // A run that was killed while it did without the ledger.
@@ -54,9 +53,8 @@ struct ScaleVault {
             return
         }
         // Without its plan: one that was never made to its end.
-        if let kept, FileManager.default.fileExists(atPath: kept) { try FileManager.default.removeItem(atPath: kept) }
-        place = try await BenchVault(
-            try kept.map { try ScratchFolder(kept: $0) } ?? context.scratch.folder(), files: UnsyncedFileSystem())
+        if FileManager.default.fileExists(atPath: kept) { try FileManager.default.removeItem(atPath: kept) }
+        place = try await BenchVault(try ScratchFolder(kept: kept), files: UnsyncedFileSystem())
         let perCamera = max(1, clips / Self.cameraCount)
         plan = Plan(
             cameras: (0..<Self.cameraCount).map { _ in CameraID.random() }, perCamera: perCamera,
@@ -68,7 +66,6 @@ struct ScaleVault {
     }
 
     private func save() throws {
-        guard let planPath else { return }
         try JSONEncoder().encode(plan).write(to: URL(fileURLWithPath: planPath), options: .atomic)
     }
 

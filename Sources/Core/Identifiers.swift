@@ -1,5 +1,5 @@
 /// A UUID that says what it names, so that a run is never taken for a camera.
-public struct Identifier<Named>: Sendable, Hashable, Comparable, Codable, CustomStringConvertible,
+public struct Identifier<Named>: Sendable, Hashable, Comparable, BitwiseCopyable, Codable, CustomStringConvertible,
     LosslessStringConvertible
 {
     public let uuid: UUID

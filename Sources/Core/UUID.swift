@@ -1,5 +1,5 @@
 /// A 128-bit UUID (RFC 9562), without Foundation so that the floor stays light.
-public struct UUID: Sendable, Hashable, Comparable {
+public struct UUID: Sendable, Hashable, Comparable, BitwiseCopyable {
     public let high: UInt64
     public let low: UInt64
 
@@ -59,8 +59,19 @@ public struct UUID: Sendable, Hashable, Comparable {
 extension UUID: CustomStringConvertible, LosslessStringConvertible {
     /// Lower case, with hyphens.
     public var description: String {
-        let hex = Array(Hex.encode(bytes))
-        return [0..<8, 8..<12, 12..<16, 16..<20, 20..<32].map { String(hex[$0]) }.joined(separator: "-")
+        String(unsafeUninitializedCapacity: 36) { text in
+            var place = 0
+            for index in 0..<32 {
+                if index == 8 || index == 12 || index == 16 || index == 20 {
+                    text[place] = UInt8(ascii: "-")
+                    place += 1
+                }
+                let word = index < 16 ? high : low
+                text[place] = Hex.digit(UInt8(truncatingIfNeeded: word >> UInt64(60 - 4 * (index % 16))) & 15)
+                place += 1
+            }
+            return place
+        }
     }
 }
 

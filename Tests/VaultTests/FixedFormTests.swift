@@ -119,4 +119,25 @@ import Testing
             #expect(try LedgerEntry(parsing: Array(other.utf8)) == entry)
         }
     }
+
+    @Test(arguments: ["", "plain", "a \"quoted\" \\ one", "\u{0}\u{1f}\u{7f} \n", "Tür 🚪", "\"", "~ !"])
+    func `a text is quoted so that it is read back as it was`(text: String) {
+        let quoted = JSON.quote(text)
+        #expect(JSON(Array(quoted.utf8)) == .string(text))
+        #expect(quoted.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F })
+    }
+
+    @Test(arguments: [0, 1, 54, 55, 56, 63, 64, 65, 400])
+    func `a digest in one go is that of the pieces`(count: Int) throws {
+        let bytes = patternBytes(count)
+        let digest = try Digest.sha256()
+        digest.update([7])
+        digest.update(bytes)
+        digest.update(bytes)
+        #expect(Digest.sha256(7, bytes, bytes) == digest.finish())
+        #expect(Digest.sha256(7, bytes) == Digest.sha256([7] + bytes))
+        let whole = try Digest.sha256()
+        whole.update(bytes)
+        #expect(Digest.sha256(bytes) == whole.finish())
+    }
 }

@@ -1,7 +1,8 @@
 /// Standard Base64 (RFC 4648 section 4); decoding is strict: canonical, nothing stray.
 enum Base64 {
     private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-    private static let values: [UInt8] = {
+    /// A character's value, or 255.
+    static let values: [UInt8] = {
         var table = [UInt8](repeating: 255, count: 256)
         for (value, digit) in digits.enumerated() { table[Int(digit)] = UInt8(value) }
         return table

@@ -38,8 +38,11 @@ struct BulkFill {
         // A SHA-256 needs no further hashing.
         let digest = object.digest
         var isNew = false
-        for first in stride(from: 0, to: 32, by: 4) {
-            let word = (first..<first + 4).reduce(UInt64(0)) { $0 << 8 | UInt64(digest[$1]) } & mask
+        var place = 0
+        while place < 32 {
+            let high = UInt64(digest[place]) << 24 | UInt64(digest[place + 1]) << 16
+            let word = (high | UInt64(digest[place + 2]) << 8 | UInt64(digest[place + 3])) & mask
+            place += 4
             let bit = UInt64(1) << (word & 63)
             if filter[Int(word >> 6)] & bit == 0 {
                 isNew = true

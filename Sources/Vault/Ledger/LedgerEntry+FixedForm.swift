@@ -61,122 +61,28 @@ extension LedgerEntry {
     }
 }
 
-/// A place in a line. What does not stand there leaves the place as it is, or ends the scan with nil.
-private struct FixedScan {
+extension FixedScan {
     // What stands between the values.
-    static let clip = Array(#"{"type":"clip","at":"#.utf8)
-    static let deletion = Array(#"{"type":"delete","at":"#.utf8)
-    static let object = Array(#","object":""#.utf8)
-    static let vault = Array(#"","vault":""#.utf8)
-    static let camera = Array(#"","camera":""#.utf8)
-    static let epoch = Array(#"","epoch":""#.utf8)
-    static let run = Array(#"","run":""#.utf8)
-    static let sequence = Array(#"","seq":"#.utf8)
-    static let start = Array(#","start":"#.utf8)
-    static let firstStart = Array(#"","start":"#.utf8)
-    static let end = Array(#","end":"#.utf8)
-    static let bytes = Array(#","bytes":"#.utf8)
-    static let kind = Array(#","kind":""#.utf8)
-    static let rule = Array(#","rule":""#.utf8)
-    static let policy = Array(#"","policy":""#.utf8)
-    static let salvaged = Array(#","salvaged":true"#.utf8)
-    static let quotedClose = Array(#""}"#.utf8)
-    static let close = Array("}".utf8)
-    private static let kinds = RetentionClass.allCases.map { (kind: $0, text: Array("\($0.rawValue)\"".utf8)) }
-
-    /// A digit's value, or 255: the lower-case ones that we write and no others.
-    private static let nibbles: [UInt8] = {
-        var values = [UInt8](repeating: 255, count: 256)
-        for (value, digit) in "0123456789abcdef".utf8.enumerated() { values[Int(digit)] = UInt8(value) }
-        return values
-    }()
-
-    private let line: [UInt8]
-    private let nibbles: [UInt8]
-    private var position = 0
-
-    init(_ line: [UInt8]) {
-        self.line = line
-        nibbles = Self.nibbles
-    }
-    var isAtEnd: Bool { position == line.count }
-
-    mutating func take(_ text: [UInt8]) -> Bool {
-        guard line.count - position >= text.count else { return false }
-        for index in 0..<text.count where line[position + index] != text[index] { return false }
-        position += text.count
-        return true
-    }
-
-    /// As we write it: no leading zero, no `-0`. Those of more than 18 digits are left to the general parser.
-    mutating func integer() -> Int64? {
-        let isNegative = position < line.count && line[position] == UInt8(ascii: "-")
-        if isNegative { position += 1 }
-        let first = position
-        var value: Int64 = 0
-        while position < line.count, case let digit = line[position] &- 48, digit < 10 {
-            guard position - first < 18 else { return nil }
-            value = value * 10 + Int64(digit)
-            position += 1
-        }
-        guard position > first, line[first] != 48 || position == first + 1 && !isNegative else { return nil }
-        return isNegative ? -value : value
-    }
-
-    mutating func digest() -> ObjectID? {
-        guard line.count - position >= 64 else { return nil }
-        var digest = [UInt8](repeating: 0, count: 32)
-        var stray: UInt8 = 0
-        for index in 0..<32 {
-            let high = nibbles[Int(line[position + 2 * index])]
-            let low = nibbles[Int(line[position + 2 * index + 1])]
-            stray |= high | low
-            digest[index] = high << 4 | low
-        }
-        guard stray < 16 else { return nil }
-        position += 64
-        return ObjectID(digest: digest)
-    }
-
-    mutating func uuid() -> Core.UUID? {
-        guard line.count - position >= 36, let first = hex(8), hyphen(), let second = hex(4), hyphen(),
-            let third = hex(4), hyphen(), let fourth = hex(4), hyphen(), let fifth = hex(12)
-        else { return nil }
-        return Core.UUID(high: first << 32 | second << 16 | third, low: fourth << 48 | fifth)
-    }
-    private mutating func hyphen() -> Bool {
-        guard line[position] == UInt8(ascii: "-") else { return false }
-        position += 1
-        return true
-    }
-    /// `uuid` has seen that so many digits are there.
-    private mutating func hex(_ count: Int) -> UInt64? {
-        var value: UInt64 = 0
-        var stray: UInt8 = 0
-        for index in position..<position + count {
-            let nibble = nibbles[Int(line[index])]
-            stray |= nibble
-            value = value << 4 | UInt64(nibble & 15)
-        }
-        guard stray < 16 else { return nil }
-        position += count
-        return value
-    }
+    fileprivate static let clip = Array(#"{"type":"clip","at":"#.utf8)
+    fileprivate static let deletion = Array(#"{"type":"delete","at":"#.utf8)
+    fileprivate static let object = Array(#","object":""#.utf8)
+    fileprivate static let vault = Array(#"","vault":""#.utf8)
+    fileprivate static let camera = Array(#"","camera":""#.utf8)
+    fileprivate static let epoch = Array(#"","epoch":""#.utf8)
+    fileprivate static let run = Array(#"","run":""#.utf8)
+    fileprivate static let sequence = Array(#"","seq":"#.utf8)
+    fileprivate static let start = Array(#","start":"#.utf8)
+    fileprivate static let firstStart = Array(#"","start":"#.utf8)
+    fileprivate static let end = Array(#","end":"#.utf8)
+    fileprivate static let bytes = Array(#","bytes":"#.utf8)
+    fileprivate static let kind = Array(#","kind":""#.utf8)
+    fileprivate static let rule = Array(#","rule":""#.utf8)
+    fileprivate static let policy = Array(#"","policy":""#.utf8)
+    fileprivate static let salvaged = Array(#","salvaged":true"#.utf8)
+    fileprivate static let quotedClose = Array(#""}"#.utf8)
+    fileprivate static let close = Array("}".utf8)
+    fileprivate static let kinds = RetentionClass.allCases.map { (kind: $0, text: Array("\($0.rawValue)\"".utf8)) }
 
     /// With the quote that ends it.
-    mutating func kind() -> RetentionClass? { Self.kinds.first { take($0.text) }?.kind }
-
-    /// Up to the next quote, which stays: a few lower-case letters, digits, hyphens and colons.
-    mutating func word() -> String? {
-        let first = position
-        while position < line.count, line[position] != UInt8(ascii: "\"") {
-            switch line[position] {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
-                UInt8(ascii: ":"):
-                position += 1
-            default: return nil
-            }
-        }
-        return String(decoding: line[first..<position], as: UTF8.self)
-    }
+    fileprivate mutating func kind() -> RetentionClass? { Self.kinds.first { take($0.text) }?.kind }
 }

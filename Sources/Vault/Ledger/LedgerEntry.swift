@@ -48,10 +48,20 @@ struct LedgerEntry: Sendable, Hashable {
     /// Nil for a kind that only newer versions write.
     func encoded() -> [UInt8]? {
         var line = "{\"type\":"
-        func text(_ key: String, _ value: some CustomStringConvertible) {
-            line += ",\"\(key)\":" + JSON.quote(value.description)
+        line.reserveCapacity(512)
+        func begin(key: String) {
+            line += ",\""
+            line += key
+            line += "\":"
         }
-        func number(_ key: String, _ value: some BinaryInteger) { line += ",\"\(key)\":\(value)" }
+        func text(_ key: String, _ value: some CustomStringConvertible) {
+            begin(key: key)
+            line += JSON.quote(value.description)
+        }
+        func number(_ key: String, _ value: some BinaryInteger) {
+            begin(key: key)
+            line += value.description
+        }
         func begin(_ type: String) {
             line += JSON.quote(type)
             number("at", at.microseconds)

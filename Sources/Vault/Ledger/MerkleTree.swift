@@ -23,8 +23,8 @@ struct MerkleTree: Sendable, Hashable {
         self.edges = edges
     }
 
-    static func leafHash(_ entry: [UInt8]) -> Hash { Digest.sha256([0] + entry) }
-    static func nodeHash(_ left: Hash, _ right: Hash) -> Hash { Digest.sha256([1] + left + right) }
+    static func leafHash(_ entry: [UInt8]) -> Hash { Digest.sha256(0, entry) }
+    static func nodeHash(_ left: Hash, _ right: Hash) -> Hash { Digest.sha256(1, left, right) }
 
     /// Tiles that this leaf completes, lowest first.
     mutating func append(leaf: Hash) -> [Tile] {

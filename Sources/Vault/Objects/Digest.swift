@@ -55,9 +55,30 @@ extension ObjectID {
         return Array(output.prefix(Int(count)))
     }
 
+    /// At once, without a context from libcrypto's memory and without a search for the algorithm: of little, both cost more than
+    /// the hashing.
     static func sha256(_ bytes: [UInt8]) -> [UInt8] {
-        var output = [UInt8](repeating: 0, count: 32)
-        unsafe SHA256(bytes, bytes.count, &output)
-        return output
+        var context = SHA256_CTX()
+        unsafe SHA256_Init(&context)
+        unsafe SHA256_Update(&context, bytes, bytes.count)
+        return finish(&context)
+    }
+
+    /// Of a byte and what follows it, as if they were one.
+    static func sha256(_ prefix: UInt8, _ bytes: [UInt8], _ more: [UInt8] = []) -> [UInt8] {
+        var context = SHA256_CTX()
+        unsafe SHA256_Init(&context)
+        var prefix = prefix
+        unsafe SHA256_Update(&context, &prefix, 1)
+        unsafe SHA256_Update(&context, bytes, bytes.count)
+        if !more.isEmpty { unsafe SHA256_Update(&context, more, more.count) }
+        return finish(&context)
+    }
+
+    private static func finish(_ context: inout SHA256_CTX) -> [UInt8] {
+        unsafe [UInt8](unsafeUninitializedCapacity: 32) { output, count in
+            unsafe SHA256_Final(output.baseAddress, &context)
+            count = 32
+        }
     }
 }

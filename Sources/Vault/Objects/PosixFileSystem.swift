@@ -24,10 +24,18 @@ public struct PosixFileSystem: FileSystem {
             if errno == ENOENT || errno == ENOTDIR { return nil }
             throw failure("stat", path)
         }
-        return FileAttributes(
-            count: Int(status.st_size),
-            modified: Int64(status.st_mtim.tv_sec) &* 1_000_000 &+ Int64(status.st_mtim.tv_nsec) / 1000,
-            isDirectory: status.st_mode & S_IFMT == S_IFDIR, rights: UInt16(truncatingIfNeeded: status.st_mode & 0o777))
+        return FileAttributes(status)
+    }
+
+    public func head(
+        _ path: String, into buffer: inout [UInt8]
+    ) throws(VaultError) -> (count: Int, attributes: FileAttributes) {
+        let descriptor = retrying { unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC) }
+        guard descriptor >= 0 else { throw failure("open", path) }
+        defer { close(descriptor) }
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { throw failure("fstat", path) }
+        return (try fill(&buffer, from: descriptor, at: 0, upTo: Int(status.st_size), path), FileAttributes(status))
     }
 
     public func list(_ path: String) throws(VaultError) -> [String] {
@@ -122,20 +130,7 @@ private final class PosixFile: OpenFile {
     deinit { close(descriptor) }
 
     func read(at offset: Int, into buffer: inout [UInt8]) throws(VaultError) -> Int {
-        var done = 0
-        while done < buffer.count {
-            let count = unsafe buffer.withUnsafeMutableBytes { buffer in
-                retrying {
-                    unsafe pread(
-                        descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done,
-                        off_t(offset + done))
-                }
-            }
-            guard count >= 0 else { throw failure("pread", path) }
-            if count == 0 { break }
-            done += count
-        }
-        return done
+        try fill(&buffer, from: descriptor, at: offset, upTo: .max, path)
     }
 
     func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int) throws(VaultError) {
@@ -177,6 +172,37 @@ private final class PosixFile: OpenFile {
 
     func beginWriting(_ range: Range<Int>) {
         sudocam_begin_writing(descriptor, Int64(range.lowerBound), Int64(range.count))
+    }
+}
+
+/// Bytes read: `buffer.count`, or fewer when the file ends. The call that would only say so is spared where `end`, the file's
+/// size, is known and reached.
+private func fill(
+    _ buffer: inout [UInt8], from descriptor: Int32, at offset: Int, upTo end: Int, _ path: String
+) throws(VaultError) -> Int {
+    var done = 0
+    while done < buffer.count {
+        let count = unsafe buffer.withUnsafeMutableBytes { buffer in
+            retrying {
+                unsafe pread(
+                    descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done, off_t(offset + done))
+            }
+        }
+        guard count >= 0 else { throw failure("pread", path) }
+        if count == 0 { break }
+        done += count
+        if offset + done >= end { break }
+    }
+    return done
+}
+
+extension FileAttributes {
+    fileprivate init(_ status: stat) {
+        self.init(
+            count: Int(status.st_size),
+            modified: Int64(status.st_mtim.tv_sec) &* 1_000_000 &+ Int64(status.st_mtim.tv_nsec) / 1000,
+            isDirectory: status.st_mode & S_IFMT == S_IFDIR,
+            rights: UInt16(truncatingIfNeeded: status.st_mode & 0o777))
     }
 }
 

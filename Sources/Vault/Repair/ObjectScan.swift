@@ -1,150 +1,205 @@
 import Core
-import Foundation
-import GRDB
 
-/// What the objects say of themselves, without a key: their headers, in a database of its own, so that memory does not grow with
+/// What the objects say of themselves, without a key: their headers, in a file without a name, so that memory does not grow with
 /// the vault.
 struct ObjectScan {
-    private let database: DatabaseQueue
+    /// One object's.
+    struct Header: BitwiseCopyable {
+        var object: PackedDigest
+        var camera: CameraID
+        var epoch: EpochID
+        var run: RunID
+        /// As far as 63 bits go.
+        var sequence: Int64
+        /// µs since 1970, as are the others.
+        var start: Int64
+        var modified: Int64
+        var bytes: Int
+        var isSalvaged: Bool
+        /// Still a part: the next start enters it; here it only tells whose epoch it is.
+        var isOpen: Bool
+    }
+    /// Clips that name the same epoch and camera: in an honest vault all of the epoch's.
+    private struct Group: Hashable {
+        var epoch: EpochID
+        var camera: CameraID
+    }
+    private struct Sums {
+        var headers = 0
+        /// Those of whole objects.
+        var clips = 0
+        var firstStart = Int64.max
+    }
+
     private let vault: VaultID
+    private var headers = ScratchRecords<Header>()
+    private var groups: [Group: Sums] = [:]
+
+    init(vault: VaultID) { self.vault = vault }
+
+    /// Errors: `.noSpace`, `.io`.
+    mutating func add(_ headers: [Header]) throws(VaultError) {
+        try self.headers.append(headers)
+        for header in headers {
+            var sums = groups[Group(epoch: header.epoch, camera: header.camera)] ?? Sums()
+            sums.headers += 1
+            if !header.isOpen { sums.clips += 1 }
+            sums.firstStart = min(sums.firstStart, header.start)
+            groups[Group(epoch: header.epoch, camera: header.camera)] = sums
+        }
+    }
+
+    /// The camera of each epoch: that of most of its clips; and the UTC day of the first of them.
+    func epochs() -> [EpochID: (camera: CameraID, day: Int64)] {
+        var epochs: [EpochID: (camera: CameraID, day: Int64)] = [:]
+        for (group, sums) in groups.sorted(by: { ($0.value.headers, $0.key.camera) < ($1.value.headers, $1.key.camera) }
+        ) {
+            epochs[group.epoch] = (group.camera, WallTime(microseconds: sums.firstStart).utcDay)
+        }
+        return epochs
+    }
+
+    /// Objects that belong to `epochs`.
+    func clips(_ epochs: [EpochID: CameraID]) -> Int {
+        groups.reduce(0) { $0 + (epochs[$1.key.epoch] == $1.key.camera ? $1.value.clips : 0) }
+    }
+
+    /// Objects whose epoch is none of `epochs`, or another camera's: nothing tells where they belong. Errors: `.io`.
+    func strangers(_ epochs: [EpochID: CameraID]) throws(VaultError) -> [ObjectID] {
+        guard clips(epochs) < groups.values.reduce(0, { $0 + $1.clips }) else { return [] }
+        var strangers: [ObjectID] = []
+        try headers.each { (header) throws(VaultError) in
+            if !header.isOpen, epochs[header.epoch] != header.camera { strangers.append(header.object.id) }
+        }
+        return strangers
+    }
+
+    // MARK: Order
+
+    /// Clips in the order of time, each with its end.
+    struct Ordered {
+        fileprivate let vault: VaultID
+        fileprivate var clips = ScratchRecords<Header>()
+        /// From when on the clips follow one another up to now without a break that a wrong clock could hide in.
+        fileprivate(set) var since: WallTime
+
+        /// The clips of `epochs`, oldest first. Errors: `.io`, and `body`'s.
+        func each(
+            epochs: [EpochID: CameraID], _ body: (ClipRecord) throws(VaultError) -> Void
+        ) throws(VaultError) {
+            try clips.each { (header) throws(VaultError) in
+                guard epochs[header.epoch] == header.camera else { return }
+                let identity = ClipIdentity(
+                    vault: vault, camera: header.camera, epoch: header.epoch, run: header.run,
+                    sequence: UInt64(clamping: header.sequence), start: WallTime(microseconds: header.start))
+                try body(
+                    ClipRecord(
+                        object: header.object.id, identity: identity, end: WallTime(microseconds: header.modified),
+                        byteCount: header.bytes, isSalvaged: header.isSalvaged))
+            }
+        }
+    }
+
     /// A clip is at most five minutes long.
     private static let longestClip: Int64 = 300_000_000
     /// How far a clip's last write and the next one's start may lie apart when nothing came between them.
     private static let slack: Int64 = 10_000_000
 
-    init(vault: VaultID) throws(VaultError) {
-        self.vault = vault
-        database = try Index.wrapping {
-            let database = try Index.scratch()
-            try database.write { db in
-                try db.execute(
-                    sql: """
-                        CREATE TABLE found (
-                            object BLOB NOT NULL, camera BLOB NOT NULL, epoch BLOB NOT NULL, run BLOB NOT NULL,
-                            seq INTEGER NOT NULL, start INTEGER NOT NULL, bytes INTEGER NOT NULL,
-                            salvaged INTEGER NOT NULL, modified INTEGER NOT NULL, isOpen INTEGER NOT NULL)
-                        """)
+    /// Every clip with the end that can be known from outside: where the same run goes on the next clip's start, else the time of
+    /// its last write. Errors: `.noSpace`, `.io`.
+    func ordered(to now: WallTime) throws(VaultError) -> Ordered {
+        // By camera first: the next clip of a run is the next line.
+        var byCamera = ExternalSort<Header> { a, b in
+            (a.camera, a.sequence, a.start, a.object) < (b.camera, b.sequence, b.start, b.object)
+        }
+        try headers.each { (header) throws(VaultError) in try byCamera.append(header) }
+        var byTime = ExternalSort<Header> { a, b in
+            (a.start, a.camera, a.sequence, a.object) < (b.start, b.camera, b.sequence, b.object)
+        }
+        var last: Header?
+        try byCamera.finish { (header) throws(VaultError) in
+            if header.isOpen { return try byTime.append(header) }
+            if let last { try byTime.append(Self.ended(last, next: header)) }
+            last = header
+        }
+        if let last { try byTime.append(Self.ended(last, next: nil)) }
+
+        var ordered = Ordered(vault: vault, since: now)
+        var batch: [Header] = []
+        var chain: (first: Int64, last: Int64)?
+        try byTime.finish { (header) throws(VaultError) in
+            if header.start <= now.microseconds {
+                let isNext = chain.map { header.start.subtractingSaturating($0.last) <= ClockTrust.reach } ?? false
+                chain = (isNext ? chain?.first ?? header.start : header.start, header.start)
             }
-            return database
+            guard !header.isOpen else { return }
+            batch.append(header)
+            guard batch.count == 4096 else { return }
+            try ordered.clips.append(batch)
+            batch.removeAll(keepingCapacity: true)
         }
+        try ordered.clips.append(batch)
+        if let chain, now.microseconds.subtractingSaturating(chain.last) <= ClockTrust.reach {
+            ordered.since = WallTime(microseconds: chain.first)
+        }
+        return ordered
     }
 
-    struct Header {
-        var object: ObjectID
-        var identity: ClipIdentity
-        var bytes: Int
-        var isSalvaged: Bool
-        var modified: Int64
-        /// Still a part: the next start enters it; here it only tells whose epoch it is.
-        var isOpen: Bool
-    }
-
-    func add(_ headers: [Header]) throws(VaultError) {
-        try Index.wrapping {
-            try database.write { db in
-                let statement = try db.cachedStatement(sql: "INSERT INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-                for header in headers {
-                    let identity = header.identity
-                    try statement.execute(arguments: [
-                        Data(header.object.digest), identity.camera.blob, identity.epoch.blob, identity.run.blob,
-                        Int64(clamping: identity.sequence), identity.start.microseconds, header.bytes,
-                        header.isSalvaged, header.modified, header.isOpen,
-                    ])
-                }
-            }
-        }
-    }
-
-    /// The camera of each epoch: that of most of its clips; and the UTC day of the first of them.
-    func epochs() throws(VaultError) -> [EpochID: (camera: CameraID, day: Int64)] {
-        try Index.wrapping {
-            try database.read { db in
-                var epochs: [EpochID: (camera: CameraID, day: Int64)] = [:]
-                let rows = try Row.fetchCursor(
-                    db,
-                    sql: "SELECT epoch, camera, min(start) FROM found GROUP BY epoch, camera ORDER BY count(*), camera")
-                while let row = try rows.next() {
-                    epochs[try EpochID(blob: row[0])] = (
-                        try CameraID(blob: row[1]), WallTime(microseconds: row[2]).utcDay
-                    )
-                }
-                return epochs
-            }
-        }
-    }
-
-    /// Objects whose epoch is none of `epochs`, or another camera's: nothing tells where they belong.
-    func strangers(_ epochs: [EpochID: CameraID]) throws(VaultError) -> [ObjectID] {
-        var strangers: [ObjectID] = []
-        try each(epochs: nil, isSorted: false) { (clip) throws(VaultError) in
-            if epochs[clip.identity.epoch] != clip.camera { strangers.append(clip.object) }
-        }
-        return strangers
-    }
-
-    /// From when on the clips follow one another up to `now` without a break that a wrong clock could hide in.
-    func chain(to now: WallTime) throws(VaultError) -> WallTime {
-        try Index.wrapping {
-            try database.read { db in
-                var since = now
-                let starts = try Int64.fetchCursor(
-                    db, sql: "SELECT start FROM found WHERE start <= ? ORDER BY start DESC",
-                    arguments: [now.microseconds])
-                while let start = try starts.next() {
-                    guard since - WallTime(microseconds: start) <= ClockTrust.reach else { break }
-                    since = WallTime(microseconds: start)
-                }
-                return since
-            }
-        }
-    }
-
-    /// The clips of `epochs` (every clip when nil), oldest first, each with the end that can be known from outside: where the same
-    /// run goes on the next clip's start, else the time of its last write.
-    func each(
-        epochs: [EpochID: CameraID]?, isSorted: Bool = true, _ body: (ClipRecord) throws(VaultError) -> Void
-    ) throws(VaultError) {
-        try Index.wrapping {
-            try database.read { db in
-                let rows = try Row.fetchCursor(
-                    db,
-                    sql: isSorted
-                        ? """
-                        SELECT object, camera, epoch, run, seq, start, bytes, salvaged, modified,
-                        lead(run) OVER next, lead(start) OVER next
-                        FROM found WHERE isOpen = 0 WINDOW next AS (PARTITION BY camera ORDER BY seq, start)
-                        ORDER BY start, camera, seq
-                        """
-                        : """
-                        SELECT object, camera, epoch, run, seq, start, bytes, salvaged, modified, NULL, NULL
-                        FROM found WHERE isOpen = 0
-                        """)
-                while let row = try rows.next() {
-                    let clip = try clip(row)
-                    if let epochs, epochs[clip.identity.epoch] != clip.camera { continue }
-                    try body(clip)
-                }
-            }
-        }
-    }
-
-    private func clip(_ row: Row) throws -> ClipRecord {
-        guard let object = ObjectID(digest: Array(row[0] as Data)) else {
-            throw VaultError(.index, "The scan holds a malformed object name.")
-        }
-        let start = WallTime(microseconds: row[5])
-        let identity = ClipIdentity(
-            vault: vault, camera: try CameraID(blob: row[1]), epoch: try EpochID(blob: row[2]),
-            run: try RunID(blob: row[3]), sequence: UInt64(clamping: row[4] as Int64), start: start)
-        let modified = WallTime(microseconds: row[8])
-        var end = max(start, min(modified, start + Self.longestClip))
-        let run: Data? = row[9]
-        let next: Int64? = row[10]
-        if let run, let next, try RunID(blob: run) == identity.run, next >= start.microseconds,
-            WallTime(microseconds: next) - modified <= Self.slack, next - start.microseconds <= Self.longestClip
+    /// With its end in the place of its last write.
+    private static func ended(_ clip: Header, next: Header?) -> Header {
+        var clip = clip
+        let written = clip.modified
+        clip.modified = max(clip.start, min(written, clip.start.addingSaturating(longestClip)))
+        if let next, next.camera == clip.camera, next.run == clip.run, next.start >= clip.start,
+            next.start.subtractingSaturating(written) <= slack,
+            next.start.subtractingSaturating(clip.start) <= longestClip
         {
-            end = WallTime(microseconds: next)
+            clip.modified = next.start
         }
-        return ClipRecord(object: object, identity: identity, end: end, byteCount: row[6], isSalvaged: row[7])
+        return clip
     }
+}
+
+/// A SHA-256 without memory of its own.
+struct PackedDigest: BitwiseCopyable, Comparable {
+    private var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+
+    static let zero = PackedDigest()
+    private init() {}
+
+    /// Exactly 64 lower-case hexadecimal digits, as objects' files are named.
+    init?(name: String) {
+        var name = name
+        let words = name.withUTF8 { digits -> [4 of UInt64]? in
+            guard digits.count == 64 else { return nil }
+            let nibbles = FixedScan.nibbles
+            var words: [4 of UInt64] = [0, 0, 0, 0]
+            var stray: UInt8 = 0
+            for place in 0..<64 {
+                let nibble = unsafe nibbles[Int(digits[place])]
+                stray |= nibble
+                words[place / 16] = words[place / 16] << 4 | UInt64(nibble & 15)
+            }
+            return stray < 16 ? words : nil
+        }
+        guard let words else { return nil }
+        self.words = (words[0], words[1], words[2], words[3])
+    }
+
+    var firstByte: UInt8 { UInt8(words.0 >> 56) }
+
+    var id: ObjectID {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(32)
+        for word in [words.0, words.1, words.2, words.3] {
+            for shift in stride(from: 56, through: 0, by: -8) {
+                bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
+            }
+        }
+        // 32 bytes by construction.
+        return ObjectID(digest: bytes) ?? .zero
+    }
+
+    static func == (a: Self, b: Self) -> Bool { a.words == b.words }
+    static func < (a: Self, b: Self) -> Bool { a.words < b.words }
 }

@@ -68,10 +68,12 @@ private struct LedgerRebuilder {
     /// Entries that one sync makes durable: nothing depends on them before all are.
     private static let batch = 4096
 
-    func run(isApplied: Bool, _ progress: (Int) -> Void) throws(VaultError) -> LedgerRebuild {
-        let scan = try ObjectScan(vault: file.id)
-        var strangers = try read(scan, progress)
-        let found = try scan.epochs()
+    func run(
+        isApplied: Bool, _ progress: @escaping @Sendable (Int) -> Void
+    ) throws(VaultError) -> LedgerRebuild {
+        let (scan, others) = try HeaderReading.run(layout, files, vault: file.id, progress: progress)
+        var strangers = others
+        let found = scan.epochs()
         var epochs: [EpochRecord] = []
         for name in try files.list(layout.epochs).sorted() where !name.hasSuffix(".tmp") {
             guard name.hasSuffix(".age"), let epoch = EpochID(String(name.dropLast(4))), let place = found[epoch],
@@ -85,20 +87,20 @@ private struct LedgerRebuilder {
         }
         let cameras = Dictionary(epochs.map { ($0.epoch, $0.camera) }) { first, _ in first }
         strangers += try scan.strangers(cameras).map(layout.object)
-        var clips = 0
-        try scan.each(epochs: cameras, isSorted: false) { _ throws(VaultError) in clips += 1 }
+        let clips = scan.clips(cameras)
         let before = oldHead()
         let rebuild = LedgerRebuild(
             clips: clips, epochs: epochs.count, quarantined: strangers.map(layout.relative), sizeBefore: before?.count,
             isApplied: isApplied)
         guard isApplied else { return rebuild }
 
+        let ordered = try scan.ordered(to: now)
         let new = layout.root + "/ledger.new"
         try Quarantine.move(new, layout, files)
         let record = RebuiltRecord(
             why: .ledgerLost, entries: clips + epochs.count, clips: clips, quarantined: strangers.count,
-            since: try scan.chain(to: now), before: before)
-        try write(record, scan, epochs, cameras, to: new)
+            since: ordered.since, before: before)
+        try write(record, ordered, epochs, cameras, to: new)
         for path in strangers { try Quarantine.move(path, layout, files) }
         try Quarantine.move(layout.ledger, layout, files)
         try files.rename(new, to: layout.ledger)
@@ -106,47 +108,6 @@ private struct LedgerRebuilder {
         let ledger = LedgerReader(files: files, path: layout.ledger)
         _ = try Index.rebuild(layout, files, ledger, checkpoint: nil)
         return rebuild
-    }
-
-    /// Every object's header, and those of parts that a crash left: they only tell whose their epoch is.
-    private func read(_ scan: ObjectScan, _ progress: (Int) -> Void) throws(VaultError) -> [String] {
-        var strangers: [String] = []
-        var done = 0
-        for shard in Layout.shards where try files.attributes(layout.shard(shard)) != nil {
-            var headers: [ObjectScan.Header] = []
-            for name in try files.list(layout.shard(shard)) {
-                let path = layout.shard(shard) + "/" + name
-                if let object = ObjectID(name), name == object.description, name.hasPrefix(shard),
-                    let header = try? header(path, object, isOpen: false)
-                {
-                    headers.append(header)
-                } else {
-                    strangers.append(path)
-                }
-                done += 1
-                if done % 64 == 0 { progress(done) }
-            }
-            try scan.add(headers)
-        }
-        for name in try files.list(layout.open) where name.hasSuffix(".part") {
-            if let header = try? header(layout.open + "/" + name, .zero, isOpen: true) { try scan.add([header]) }
-        }
-        progress(done)
-        return strangers
-    }
-
-    private func header(_ path: String, _ object: ObjectID, isOpen: Bool) throws(VaultError) -> ObjectScan.Header {
-        let open = try files.open(path, .read)
-        let header = try ObjectReader.header(open)
-        guard let identity = ClipStanza.decode(header), identity.vault == file.id else {
-            throw VaultError(.damaged, "\(path) is no clip of this vault.")
-        }
-        let bytes = try open.count()
-        let payload = bytes - header.count - AgePayload.nonceSize
-        return ObjectScan.Header(
-            object: object, identity: identity, bytes: bytes,
-            isSalvaged: payload > 0 && payload % AgePayload.sealedChunkSize == 0,
-            modified: try files.attributes(path)?.modified ?? 0, isOpen: isOpen)
     }
 
     /// The newest head that was signed, as far as its file survived or somebody saw it.
@@ -164,14 +125,14 @@ private struct LedgerRebuilder {
     }
 
     private func write(
-        _ record: RebuiltRecord, _ scan: ObjectScan, _ epochs: [EpochRecord], _ cameras: [EpochID: CameraID],
+        _ record: RebuiltRecord, _ clips: ObjectScan.Ordered, _ epochs: [EpochRecord], _ cameras: [EpochID: CameraID],
         to path: String
     ) throws(VaultError) {
         try LedgerWriter.prepare(files, path: path)
         var writer = try LedgerWriter(LedgerReader(files: files, path: path), vault: file.id, key: key)
         var batch = [LedgerEntry(at: now, .rebuilt(record))]
         batch += epochs.sorted { ($0.day, $0.epoch) < ($1.day, $1.epoch) }.map { LedgerEntry(at: now, .epoch($0)) }
-        try scan.each(epochs: cameras) { (clip) throws(VaultError) in
+        try clips.each(epochs: cameras) { (clip) throws(VaultError) in
             batch.append(LedgerEntry(at: now, .clip(clip)))
             guard batch.count >= Self.batch else { return }
             if let owed = try writer.append(batch) { throw owed }

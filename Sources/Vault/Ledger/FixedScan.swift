@@ -1,0 +1,119 @@
+import Core
+
+/// A place in bytes that are read as the one form in which we write them. What does not stand there leaves the place as it is, or
+/// ends the scan with nil.
+struct FixedScan {
+    /// A digit's value, or 255: the lower-case ones that we write and no others.
+    static let nibbles: [UInt8] = {
+        var values = [UInt8](repeating: 255, count: 256)
+        for (value, digit) in "0123456789abcdef".utf8.enumerated() { values[Int(digit)] = UInt8(value) }
+        return values
+    }()
+
+    private let line: [UInt8]
+    private let count: Int
+    private let nibbles: [UInt8]
+    private(set) var position = 0
+
+    /// - Parameter count: bytes of `line` that are there to be read; nil: all.
+    init(_ line: [UInt8], count: Int? = nil) {
+        self.line = line
+        self.count = min(count ?? line.count, line.count)
+        nibbles = Self.nibbles
+    }
+    var isAtEnd: Bool { position == count }
+
+    mutating func take(_ text: [UInt8]) -> Bool {
+        guard count - position >= text.count else { return false }
+        for index in 0..<text.count where line[position + index] != text[index] { return false }
+        position += text.count
+        return true
+    }
+
+    /// As we write it: no leading zero, no `-0`. Those of more than 18 digits are left to the general parser.
+    mutating func integer() -> Int64? {
+        let isNegative = position < count && line[position] == UInt8(ascii: "-")
+        if isNegative { position += 1 }
+        let first = position
+        var value: Int64 = 0
+        while position < count, case let digit = line[position] &- 48, digit < 10 {
+            guard position - first < 18 else { return nil }
+            value = value * 10 + Int64(digit)
+            position += 1
+        }
+        guard position > first, line[first] != 48 || position == first + 1 && !isNegative else { return nil }
+        return isNegative ? -value : value
+    }
+
+    mutating func digest() -> ObjectID? {
+        guard count - position >= 64 else { return nil }
+        var digest = [UInt8](repeating: 0, count: 32)
+        var stray: UInt8 = 0
+        for index in 0..<32 {
+            let high = nibbles[Int(line[position + 2 * index])]
+            let low = nibbles[Int(line[position + 2 * index + 1])]
+            stray |= high | low
+            digest[index] = high << 4 | low
+        }
+        guard stray < 16 else { return nil }
+        position += 64
+        return ObjectID(digest: digest)
+    }
+
+    mutating func uuid() -> Core.UUID? {
+        guard count - position >= 36, let first = hex(8), hyphen(), let second = hex(4), hyphen(),
+            let third = hex(4), hyphen(), let fourth = hex(4), hyphen(), let fifth = hex(12)
+        else { return nil }
+        return Core.UUID(high: first << 32 | second << 16 | third, low: fourth << 48 | fifth)
+    }
+    private mutating func hyphen() -> Bool {
+        guard line[position] == UInt8(ascii: "-") else { return false }
+        position += 1
+        return true
+    }
+    /// `uuid` has seen that so many digits are there.
+    private mutating func hex(_ count: Int) -> UInt64? {
+        var value: UInt64 = 0
+        var stray: UInt8 = 0
+        for index in position..<position + count {
+            let nibble = nibbles[Int(line[index])]
+            stray |= nibble
+            value = value << 4 | UInt64(nibble & 15)
+        }
+        guard stray < 16 else { return nil }
+        position += count
+        return value
+    }
+
+    /// Up to the next quote, which stays: a few lower-case letters, digits, hyphens and colons.
+    mutating func word() -> String? {
+        let first = position
+        while position < count, line[position] != UInt8(ascii: "\"") {
+            switch line[position] {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
+                UInt8(ascii: ":"):
+                position += 1
+            default: return nil
+            }
+        }
+        return String(decoding: line[first..<position], as: UTF8.self)
+    }
+
+    /// Canonical Base64 without padding of so many bytes, as `Base64` reads it.
+    mutating func base64(ofCount bytes: Int) -> Bool {
+        let characters = (bytes * 8 + 5) / 6
+        guard count - position >= characters else { return false }
+        let values = Base64.values
+        var stray: UInt8 = 0
+        var last: UInt8 = 0
+        for index in position..<position + characters {
+            last = values[Int(line[index])]
+            stray |= last
+        }
+        // The last character has bits that no byte takes.
+        let unused = UInt8(characters * 6 - bytes * 8)
+        guard stray < 64, last & (1 << unused - 1) == 0 else { return false }
+        position += characters
+        return true
+    }
+}
