@@ -12,6 +12,7 @@ import subprocess
 import time
 
 from recorder import PASSPHRASE, request
+from small_disk import fill, recorder_on_small_disk
 
 HERE = pathlib.Path(__file__).parent
 CAMERAS = {f"cam{index}": f"test:?size=320x240&rate=25&gop=25&bitrate={500000 + 100000 * index}" for index in range(3)}
@@ -68,11 +69,9 @@ class Disks:
 
     def held(self):
         folder = self.tests.folder / "held"
-        if not self.mount(folder, "-t", "tmpfs", "-o", "size=110m", "tmpfs"):
-            return "skipped: no tmpfs may be mounted here"
-        recorder = None
-        try:
-            recorder = self.tests.recorder("held", {"hall": "test:?size=1280x720&rate=25&gop=25&bitrate=8000000"}, clip_seconds=2, settings=["retention: { keep-free: 1MB }"])
+        with recorder_on_small_disk(self.tests.sudocam, folder, 110) as recorder:
+            if not recorder:
+                return "skipped: nothing may be mounted here"
             config = ["--config", str(recorder.config)]
             recorder.start()
             recorder.command("retention", "hold", *config, "--from", "-1h", "--to", str(int((time.time() + 3600) * 1e6)), "--note", "all of it")
@@ -80,9 +79,7 @@ class Disks:
 
             def alarm():
                 # Whatever becomes free, the reserve too, is taken.
-                space = os.statvfs(folder)
-                with open(folder / "filler", "ab", buffering=0) as filler:
-                    filler.write(bytes(max(0, space.f_bavail * space.f_frsize - 8192)))
+                fill(folder)
                 return any("Recording stops" in alarm for alarm in recorder.state()["alarms"])
 
             def gauge():
@@ -108,11 +105,6 @@ class Disks:
             recorder.stop()
             recorder.command("verify", *config, "--passphrase-fd", "0", input=PASSPHRASE + "\n")
             return f"{len(before)} held clips, ended after {ended:.1f} s"
-        finally:
-            if recorder:
-                recorder.stop(signal.SIGKILL)
-                recorder.log.close()
-            subprocess.run(["umount", "-l", str(folder)], check=False)
 
     def pulled(self):
         recorder, vault = self.ext4("pulled")

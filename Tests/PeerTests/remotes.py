@@ -1,11 +1,9 @@
 """Copies of the vault in a real S3 server: sent, proven, attacked, lost with the disk and brought back, followed by another machine."""
 
 import json
-import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from openstack_server import OpenStack
 from pictures import SEEK, unlock
 from recorder import PASSPHRASE, Recorder, request
 from s3_server import Server
+from small_disk import fill, recorder_on_small_disk, small_disk
 from webdriver import chromium, free_port
 
 TEST = "test:?size=320x240&rate=25&gop=25&bitrate=300000"
@@ -748,12 +747,10 @@ class Remotes:
                 recorder.stop()
 
     def full(self):
-        if os.geteuid():
-            return "skipped: nothing may be mounted here"
         disk = self.folder / "small-disk"
-        disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=True)
-        try:
+        with small_disk(disk, 24) as is_there:
+            if not is_there:
+                return "skipped: nothing may be mounted here"
             with Server(disk) as server:
                 recorder = self.recorder("full")
                 try:
@@ -776,27 +773,18 @@ class Remotes:
                     return failure
                 finally:
                     recorder.stop()
-        finally:
-            subprocess.run(["umount", "-l", str(disk)], check=False)
 
     def full_here(self):
         folder = self.folder / "full-here"
-        folder.mkdir()
-        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)], capture_output=True).returncode:
-            return "skipped: nothing may be mounted here"
-        recorder = None
-        try:
-            recorder = Recorder(
-                self.sudocam, folder, {"hall": "test:?size=1280x720&rate=25&gop=25&bitrate=8000000"}, clip_seconds=2,
-                settings=["retention: { keep-free: 1MB }"])
+        with recorder_on_small_disk(self.sudocam, folder, 96) as recorder:
+            if not recorder:
+                return "skipped: nothing may be mounted here"
             recorder.start()
             self.add(recorder, "full-here", "--evict-after", "30d", "--evict-settle", "0s")
             self.until(lambda: self.status(recorder)["objects"] >= 5, 60, "five objects")
             assert self.json(recorder, "remote", "verify", "offsite")["findings"] == []
             self.until(lambda: self.status(recorder)["provenObjects"] >= 3, 90, "three proven objects")
-            space = os.statvfs(folder)
-            with open(folder / "filler", "wb", buffering=0) as filler:
-                filler.write(bytes(space.f_bavail * space.f_frsize - 8192))
+            fill(folder)
             self.until(lambda: self.status(recorder)["evictedObjects"] >= 2, 120, "copies here give way")
             assert any("disk is full" in alarm for alarm in recorder.state()["alarms"]), recorder.state()["alarms"]
             before = len(self.clips(recorder))
@@ -811,8 +799,3 @@ class Remotes:
             assert self.json(recorder, "remote", "verify", "offsite", "--all")["findings"] == []
             assert self.command(recorder, "verify").returncode == 0
             return f"{status['evictedObjects']} of {len(clips)} clips lie there only"
-        finally:
-            if recorder:
-                recorder.stop(signal.SIGKILL)
-                recorder.log.close()
-            subprocess.run(["umount", "-l", str(folder)], check=False)

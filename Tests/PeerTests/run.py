@@ -29,6 +29,7 @@ from refusals import Refusals  # noqa: E402
 from reload import Reload  # noqa: E402
 from remotes import Remotes  # noqa: E402
 from repair import Repair  # noqa: E402
+from small_disk import fill, recorder_on_small_disk  # noqa: E402
 from threats import Threats  # noqa: E402
 from webdriver import free_port  # noqa: E402
 
@@ -389,25 +390,16 @@ class Tests(Checks):
 
     def full(self):
         folder = self.folder / "full"
-        folder.mkdir()
-        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)], capture_output=True).returncode:
-            return "skipped: no tmpfs may be mounted here"
-        recorder = None
-        try:
-            recorder = self.recorder("full", {"hall": "test:?size=1280x720&rate=25&gop=25&bitrate=8000000"}, clip_seconds=2, settings=["retention: { keep-free: 1MB }"])
+        with recorder_on_small_disk(self.sudocam, folder, 96) as recorder:
+            if not recorder:
+                return "skipped: nothing may be mounted here"
             recorder.start()
             time.sleep(30)
             first = self.clips(recorder)
             config = ["--config", str(recorder.config)]
             recorder.command("retention", "hold", *config, "--from", str(int(microseconds(first[0]["start"]))), "--to", str(int(microseconds(first[0]["end"]))), "--note", "evidence")
 
-            def fill():
-                # What is free now and no more: the reserve, once given up, is the recorder's.
-                space = os.statvfs(folder)
-                with open(folder / "filler", "ab", buffering=0) as filler:
-                    filler.write(bytes(space.f_bavail * space.f_frsize - 8192))
-
-            fill()
+            fill(folder)
             end = time.monotonic() + 30
             while not json.loads(recorder.command("retention", "log", *config, "--json").stdout)[1:]:
                 assert time.monotonic() < end, "nothing was deleted"
@@ -425,11 +417,6 @@ class Tests(Checks):
             recorder.stop()
             recorder.command("verify", *config)
             return f"{len(gone)} clips went, {len(last)} are there"
-        finally:
-            if recorder:
-                recorder.stop(signal.SIGKILL)
-                recorder.log.close()
-            subprocess.run(["umount", "-l", str(folder)], check=False)
 
     def goodbye(self):
         recorder = self.recorder("goodbye", {"hall": "test:?size=320x240&rate=10&gop=10"})

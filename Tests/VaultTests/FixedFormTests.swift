@@ -76,20 +76,7 @@ import Testing
         }
         for entry in Self.entries(&random).prefix(12) {
             let line = try #require(entry.encoded())
-            for index in line.indices {
-                for byte in replacements {
-                    var other = line
-                    other[index] = byte
-                    check(other)
-                }
-                var other = line
-                other.remove(at: index)
-                check(other)
-                other = line
-                other.insert(line[index], at: index)
-                check(other)
-                check(Array(line[..<index]))
-            }
+            everyChange(of: line, to: replacements, check)
             check(line + [10])
             check(line + line)
         }
@@ -139,5 +126,23 @@ import Testing
         let whole = try Digest.sha256()
         whole.update(bytes)
         #expect(Digest.sha256(bytes) == whole.finish())
+    }
+}
+
+/// What one wrong byte makes of `bytes`: another in each place, one missing, one twice, and every end cut off.
+func everyChange(of bytes: [UInt8], to replacements: [UInt8], _ check: ([UInt8]) -> Void) {
+    for index in bytes.indices {
+        for byte in replacements {
+            var other = bytes
+            other[index] = byte
+            check(other)
+        }
+        var other = bytes
+        other.remove(at: index)
+        check(other)
+        other = bytes
+        other.insert(bytes[index], at: index)
+        check(other)
+        check(Array(bytes[..<index]))
     }
 }

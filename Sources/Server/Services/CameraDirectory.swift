@@ -73,17 +73,12 @@ struct NameService: Service {
 
     func run() async throws {
         let events = recorder.vault.events
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                for await event in events {
-                    guard case .unlocked = event else { continue }
-                    await recorder.directory.learnNames()
-                    recorder.changes.changed()
-                }
+        await cancelWhenGracefulShutdown {
+            for await event in events {
+                guard case .unlocked = event else { continue }
+                await recorder.directory.learnNames()
+                recorder.changes.changed()
             }
-            group.addTask { try? await gracefulShutdown() }
-            await group.next()
-            group.cancelAll()
         }
     }
 }

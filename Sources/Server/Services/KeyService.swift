@@ -14,17 +14,12 @@ struct KeyService: Service {
 
     func run() async throws {
         let events = recorder.vault.events
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                recorder.tellStaleEpochs()
-                await unlockAutomatically()
-                for await event in events {
-                    if case .unlocked = event { await finishRewrapping() }
-                }
+        await cancelWhenGracefulShutdown {
+            recorder.tellStaleEpochs()
+            await unlockAutomatically()
+            for await event in events {
+                if case .unlocked = event { await finishRewrapping() }
             }
-            group.addTask { try? await gracefulShutdown() }
-            await group.next()
-            group.cancelAll()
         }
     }
 

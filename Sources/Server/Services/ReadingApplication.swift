@@ -78,12 +78,7 @@ struct FollowService: Service {
     private static let interval = Duration.seconds(5)
 
     func run() async throws {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await follow() }
-            group.addTask { try? await gracefulShutdown() }
-            await group.next()
-            group.cancelAll()
-        }
+        await cancelWhenGracefulShutdown { await follow() }
     }
 
     private func follow() async {

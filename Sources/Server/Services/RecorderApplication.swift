@@ -108,31 +108,33 @@ struct IdleLock: Service {
     let logger: Logger
 
     func run() async throws {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                for await event in recorder.vault.events {
-                    switch event {
-                    case .alarm(let text):
-                        logger.error("alarm", metadata: ["alarm": "\(text)"])
-                        // What follows the colon is this time's path and reason: one alarm of a kind is enough.
-                        recorder.raise(alarm: text, topic: String(text.prefix { $0 != ":" }))
-                    case .disk(let pressure): tell(pressure)
-                    case .committed, .gap, .deleted, .locked, .unlocked: changes.changed()
-                    }
-                }
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await passAlarmsOn() }
+                group.addTask { await lockWhenIdle() }
             }
-            group.addTask {
-                while (try? await Task.sleep(for: .seconds(10))) != nil {
-                    guard locksWhenIdle, recorder.vault.isUnlocked, recorder.accounts.allIdle() else { continue }
-                    if await recorder.media.counts().sessions == 0 { await recorder.lock() }
-                }
-            }
-            group.addTask { try? await gracefulShutdown() }
-            // Whichever ends first: only the shutdown does.
-            await group.next()
-            group.cancelAll()
         }
         changes.close()
+    }
+
+    private func passAlarmsOn() async {
+        for await event in recorder.vault.events {
+            switch event {
+            case .alarm(let text):
+                logger.error("alarm", metadata: ["alarm": "\(text)"])
+                // What follows the colon is this time's path and reason: one alarm of a kind is enough.
+                recorder.raise(alarm: text, topic: String(text.prefix { $0 != ":" }))
+            case .disk(let pressure): tell(pressure)
+            case .committed, .gap, .deleted, .locked, .unlocked: changes.changed()
+            }
+        }
+    }
+
+    private func lockWhenIdle() async {
+        while (try? await Task.sleep(for: .seconds(10))) != nil {
+            guard locksWhenIdle, recorder.vault.isUnlocked, recorder.accounts.allIdle() else { continue }
+            if await recorder.media.counts().sessions == 0 { await recorder.lock() }
+        }
     }
 
     private func tell(_ pressure: DiskPressure) {

@@ -74,21 +74,16 @@ final class ReloadService: Service {
     }
 
     func run() async throws {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                for await _ in self.signals {
-                    // The other meaning of the signal: whoever started the recorder by hand closed the window.
-                    if self.hadTerminal, isatty(STDIN_FILENO) == 0 {
-                        self.logger.notice("the terminal is gone; the recorder ends")
-                        return
-                    }
-                    // Told by the log.
-                    _ = try? await self.reload()
+        await cancelWhenGracefulShutdown {
+            for await _ in self.signals {
+                // The other meaning of the signal: whoever started the recorder by hand closed the window.
+                if self.hadTerminal, isatty(STDIN_FILENO) == 0 {
+                    self.logger.notice("the terminal is gone; the recorder ends")
+                    return
                 }
+                // Told by the log.
+                _ = try? await self.reload()
             }
-            group.addTask { try? await gracefulShutdown() }
-            await group.next()
-            group.cancelAll()
         }
     }
 

@@ -15,12 +15,7 @@ struct RemoteService: Service {
     private static let fetches = 64
 
     func run() async throws {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await serveAll() }
-            group.addTask { try? await gracefulShutdown() }
-            await group.next()
-            group.cancelAll()
-        }
+        await cancelWhenGracefulShutdown { await serveAll() }
     }
 
     /// Looks once a second who is there: the command line adds and removes remotes.

@@ -45,15 +45,10 @@ struct RetentionService: Service {
     static let rest = Duration.milliseconds(200)
 
     func run() async throws {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                // The first seconds of a start belong to the cameras.
-                guard (try? await Task.sleep(for: .seconds(5))) != nil else { return }
-                repeat { await pass() } while (try? await Task.sleep(for: Self.interval)) != nil
-            }
-            group.addTask { try? await gracefulShutdown() }
-            await group.next()
-            group.cancelAll()
+        await cancelWhenGracefulShutdown {
+            // The first seconds of a start belong to the cameras.
+            guard (try? await Task.sleep(for: .seconds(5))) != nil else { return }
+            repeat { await pass() } while (try? await Task.sleep(for: Self.interval)) != nil
         }
     }
 

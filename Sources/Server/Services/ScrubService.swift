@@ -21,15 +21,10 @@ struct ScrubService: Service {
     private static let shards: Int64 = 256
 
     func run() async throws {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                await publish()
-                // The first minute of a start belongs to the cameras.
-                while (try? await Task.sleep(for: .seconds(60))) != nil { await round() }
-            }
-            group.addTask { try? await gracefulShutdown() }
-            await group.next()
-            group.cancelAll()
+        await cancelWhenGracefulShutdown {
+            await publish()
+            // The first minute of a start belongs to the cameras.
+            while (try? await Task.sleep(for: .seconds(60))) != nil { await round() }
         }
     }
 

@@ -57,6 +57,7 @@ extension Remote {
     private struct Job: Sendable {
         var row: RemoteState.Row
         var isSecond = false
+        var second: Job { Job(row: row, isSecond: true) }
     }
     private enum Step: Sendable {
         case arrived(Job, any OpenFile)
@@ -87,20 +88,13 @@ extension Remote {
                     group.addTask { await self.keep(job, file) }
                 case .absent(let job):
                     downloading -= 1
-                    if job.isSecond {
-                        damaged.append(job.row.object)
-                    } else {
-                        rest.append(Job(row: job.row, isSecond: true))
-                    }
-                case .compared(let job, let isWhole):
+                    if job.isSecond { damaged.append(job.row.object) } else { rest.append(job.second) }
+                case .compared(let job, true):
                     arrived -= 1
-                    if isWhole {
-                        fetched.append(job.row)
-                    } else if job.isSecond {
-                        damaged.append(job.row.object)
-                    } else {
-                        rest.append(Job(row: job.row, isSecond: true))
-                    }
+                    fetched.append(job.row)
+                case .compared(let job, false):
+                    arrived -= 1
+                    if job.isSecond { damaged.append(job.row.object) } else { rest.append(job.second) }
                 case .failed(let error): failure = failure ?? error
                 }
             }

@@ -28,6 +28,7 @@ private struct Probe {
     private let folder = "probe/" + Hex.encode(randomBytes(16))
     private let body = randomBytes(64)
     private let other = randomBytes(64)
+    private let metadata = String(repeating: "m", count: RemoteLayout.headLimit)
     private var written: [String] = []
 
     init(client: S3Client, found: RemoteCapabilities) { (self.client, self.found) = (client, found) }
@@ -86,7 +87,6 @@ private struct Probe {
         for _ in 0..<2 where try await client.send(call).isGood { return }
         found.answers[.metadata] = .no
     }
-    private let metadata = String(repeating: "m", count: RemoteLayout.headLimit)
     private func md5() throws(VaultError) -> String {
         Base64.encode(try HTTPBody.bytes(body).hash(into: Digest.md5()), padded: true)
     }
