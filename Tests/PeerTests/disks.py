@@ -1,7 +1,6 @@
 """The recorder on real disks that fill up, are pulled away, or do their work in pieces. Needs root; says so where it skips."""
 
 import fcntl
-import json
 import os
 import pathlib
 import re
