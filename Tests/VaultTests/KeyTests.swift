@@ -382,10 +382,14 @@ import Testing
             var count = 0
             while !isDone.load(ordering: .relaxed) {
                 // By the machine's clock, as another process has it: what is young gets a moment.
-                let reader = try await Vault.open(at: temporary.path, mode: .read, time: SystemTime())
-                let found = try await reader.verify().findings
-                #expect(found == [])
-                await reader.close()
+                do {
+                    let reader = try await Vault.open(at: temporary.path, mode: .read, time: SystemTime())
+                    let found = try await reader.verify().findings
+                    #expect(found == [])
+                    await reader.close()
+                } catch {
+                    Issue.record("verify: \(error)")
+                }
                 count += 1
             }
             return count
@@ -398,7 +402,7 @@ import Testing
             _ = try await vault.rewrap(owner)
         }
         isDone.store(true, ordering: .relaxed)
-        #expect(try await verified >= 3)
+        #expect(await verified >= 3)
         #expect(try await vault.verify().findings == [])
         await vault.close()
     }
