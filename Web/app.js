@@ -310,6 +310,9 @@ class SudoApp extends HTMLElement {
 
     #message(message) {
         if (message.type === 'clock') {
+            // A picture that was lost is sent again, and all before it back to the key frame: nobody wants to see those.
+            const shown = this.session?.shown;
+            if (message.mode === 'pause' && message.id === shown?.seekId && message.target !== shown?.rtp) this.picture.hold();
             this.mode = message.mode;
             this.rate = message.rate || this.rate;
             this.$('notice').hidden = true;

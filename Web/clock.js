@@ -43,9 +43,15 @@ export class PlaybackClock {
         return line && Math.round(line.message.time + (whole - line.start) / 0.09 * line.message.rate);
     }
 
-    /** Whether this frame fulfils the newest request. @param {number} rtp */
+    /**
+     * Whether this frame fulfils the newest request. At rate 0 that is one frame alone: what comes behind it is the pre-roll of a
+     * picture sent again, and overtook the message that says so.
+     * @param {number} rtp
+     */
     hasReached(rtp) {
         const line = this.#lines.at(-1);
-        return line !== undefined && this.#unwrap(rtp) >= line.target;
+        if (!line) return false;
+        const whole = this.#unwrap(rtp);
+        return line.message.rate ? whole >= line.target : whole === line.target;
     }
 }

@@ -86,14 +86,17 @@ struct RebuildCommand: AsyncParsableCommand {
             try output.print(rebuilt) {
                 let parts = "\(rebuilt.clips) clips of \(rebuilt.epochs) days' keys"
                 let before = rebuilt.entriesBefore.map { " The lost ledger had \($0) entries." } ?? ""
-                let strange = rebuilt.quarantined.map { "  \($0)" }.joined(separator: "\n")
-                let list =
-                    rebuilt.quarantined.isEmpty
-                    ? ""
-                    : "\nBelonging to nothing known here, \(apply ? "moved" : "to move") to quarantine:\n\(strange)"
+                func list(_ paths: [String], _ title: String) -> String {
+                    paths.isEmpty ? "" : "\n\(title):\n" + paths.map { "  \($0)" }.joined(separator: "\n")
+                }
+                let lists =
+                    list(
+                        rebuilt.quarantined,
+                        "Belonging to nothing known here, \(apply ? "moved" : "to move") to quarantine")
+                    + list(rebuilt.unreadable, "Not to be read, so that --apply would write nothing")
                 return apply
-                    ? "A new ledger with \(parts), and a new index.\(before) Gaps, holds and receipts are gone; set holds again.\(list)"
-                    : "A new ledger would have \(parts).\(before) Nothing was changed; --apply does it.\(list)"
+                    ? "A new ledger with \(parts), and a new index.\(before) Gaps, holds and receipts are gone; set holds again.\(lists)"
+                    : "A new ledger would have \(parts).\(before) Nothing was changed; --apply does it.\(lists)"
             }
         }
     }

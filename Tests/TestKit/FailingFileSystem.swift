@@ -3,7 +3,8 @@ public import Vault
 
 /// Another file system whose n-th changing call fails: once, or from then on.
 ///
-/// Counted are create, write, sync, truncate, rename, link, unlink, mkdir and fsync of a folder. Reading always works.
+/// Counted are create, write, sync, truncate, rename, link, unlink, mkdir and fsync of a folder. Reading works, but of files
+/// that are named.
 /// `EINTR` and short writes below this protocol are `PosixFileSystem`'s own business; a short write is seen here as one that
 /// leaves some of its bytes and fails.
 public final class FailingFileSystem: FileSystem {
@@ -25,10 +26,19 @@ public final class FailingFileSystem: FileSystem {
 
     private let base: any FileSystem
     private let plan: Plan
+    private let unreadable: Set<String>
+
+    /// Another one on which every change works, and these files cannot be read (EIO).
+    public init(_ base: any FileSystem, unreadable: Set<String>) {
+        self.base = base
+        self.unreadable = unreadable
+        plan = Plan(.all, .max, .io)
+    }
 
     /// - Parameter after: so many calls succeed first.
     public init(_ base: any FileSystem, failures: Failures, after: Int, with fault: Fault) {
         self.base = base
+        unreadable = []
         plan = Plan(failures, after, fault)
     }
     public var hasFailed: Bool { plan.hasFailed }
@@ -37,7 +47,11 @@ public final class FailingFileSystem: FileSystem {
     public func heal() { plan.heal() }
 
     public func open(_ path: String, _ mode: FileMode) throws(VaultError) -> any OpenFile {
-        if case .read = mode {} else { try plan.step() }
+        if case .read = mode {
+            if unreadable.contains(path) { throw FailingFileSystem.Fault.io.error }
+        } else {
+            try plan.step()
+        }
         return FailingFile(try base.open(path, mode), plan)
     }
     public func attributes(_ path: String) throws(VaultError) -> FileAttributes? { try base.attributes(path) }

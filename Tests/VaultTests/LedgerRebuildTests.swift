@@ -126,6 +126,27 @@ import Testing
         #expect(try await RepairTests.findings(temporary).findings == [])
     }
 
+    @Test func `S7: an object that the disk does not give is named and stays, and nothing is written without it`()
+        async throws
+    {
+        let (temporary, clips) = try await RepairTests.recorded()
+        try RepairTests.remove(temporary, "vault/ledger")
+        let before = try temporary.folder.everyFile()
+        let bad = Layout(temporary.path).object(clips[2].object)
+        let files = FailingFileSystem(PosixFileSystem(), unreadable: [bad])
+        let dry = try await Self.rebuild(temporary, apply: false, files: files)
+        #expect(dry.unreadable == [Layout(temporary.path).relative(bad)])
+        #expect(dry.quarantined == [] && dry.clips == clips.count - 1)
+        let error = await #expect(throws: VaultError(.io, "")) {
+            _ = try await Self.rebuild(temporary, files: files)
+        }
+        #expect("\(try #require(error))".contains(bad))
+        #expect(try temporary.folder.everyFile() == before)
+        // Once the disk gives it, it is a clip like any other.
+        #expect(try await Self.rebuild(temporary).clips == clips.count)
+        #expect(try await RepairTests.findings(temporary).findings == [])
+    }
+
     @Test func `V19: a clip from a clock that nobody vouches for stays doubtful, the others are believed`() async throws
     {
         let (temporary, clips) = try await RepairTests.recorded()

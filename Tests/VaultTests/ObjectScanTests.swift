@@ -161,7 +161,7 @@ import Testing
         let layout = Layout(temporary.path)
         let vault = try #require(clips.first).identity.vault
         let seen = Mutex<[Int]>([])
-        let (scan, strangers) = try HeaderReading.run(layout, PosixFileSystem(), vault: vault) { count in
+        let (scan, strangers, _) = try HeaderReading.run(layout, PosixFileSystem(), vault: vault) { count in
             seen.withLock { $0.append(count) }
         }
         let counts = seen.withLock { $0 }

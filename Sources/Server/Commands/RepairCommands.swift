@@ -75,6 +75,7 @@ public enum RepairCommands {
         public var clips: Int
         public var epochs: Int
         public var quarantined: [String]
+        public var unreadable: [String]
         public var entriesBefore: Int?
     }
 
@@ -96,6 +97,6 @@ public enum RepairCommands {
         }
         return RebuiltLedger(
             applied: rebuilt.isApplied, clips: rebuilt.clips, epochs: rebuilt.epochs, quarantined: rebuilt.quarantined,
-            entriesBefore: rebuilt.sizeBefore)
+            unreadable: rebuilt.unreadable, entriesBefore: rebuilt.sizeBefore)
     }
 }

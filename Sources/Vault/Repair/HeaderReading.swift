@@ -11,6 +11,8 @@ final class HeaderReading: Sendable {
         var scan: ObjectScan
         /// Files that are no objects of this vault.
         var strangers: [String] = []
+        /// Files that the disk did not give.
+        var unreadable: [String] = []
         var done = 0
         var failure: VaultError?
     }
@@ -35,12 +37,12 @@ final class HeaderReading: Sendable {
         state = Mutex(State(scan: ObjectScan(vault: vault)))
     }
 
-    /// What was found, and the paths of files that are no objects of this vault, in order. Errors: the disk's; a file that cannot be
-    /// read is no error, but no object either.
+    /// What was found, the paths of files that are no objects of this vault, and of those that the disk did not give, in order.
+    /// Errors: the disk's, of folders.
     static func run(
         _ layout: Layout, _ files: any FileSystem, vault: VaultID,
         progress: @escaping @Sendable (_ objects: Int) -> Void
-    ) throws(VaultError) -> (scan: ObjectScan, strangers: [String]) {
+    ) throws(VaultError) -> (scan: ObjectScan, strangers: [String], unreadable: [String]) {
         let reading = HeaderReading(layout, files, vault, progress)
         let ended = DispatchSemaphore(value: 0)
         for thread in 1..<threads {
@@ -55,7 +57,7 @@ final class HeaderReading: Sendable {
         return try reading.state.withLock { (state) throws(VaultError) in
             if let failure = state.failure { throw failure }
             progress(state.done)
-            return (state.scan, state.strangers.sorted())
+            return (state.scan, state.strangers.sorted(), state.unreadable.sorted())
         }
     }
 
@@ -75,9 +77,10 @@ final class HeaderReading: Sendable {
     private struct Batch {
         var headers: [ObjectScan.Header] = []
         var strangers: [String] = []
+        var unreadable: [String] = []
         /// Read over for each object: nearly every header fits, and what is longer is read again.
         var buffer = [UInt8](repeating: 0, count: 4096)
-        var count: Int { headers.count + strangers.count }
+        var count: Int { headers.count + strangers.count + unreadable.count }
     }
 
     private func read(_ shard: UInt8, _ batch: inout Batch) throws(VaultError) {
@@ -86,11 +89,14 @@ final class HeaderReading: Sendable {
         let prefix = folder + "/"
         for name in try files.list(folder) {
             let path = prefix + name
-            if let object = PackedDigest(name: name), object.firstByte == shard,
-                let header = try? header(path, object, isOpen: false, &batch.buffer)
-            {
-                batch.headers.append(header)
-            } else {
+            do throws(VaultError) {
+                guard let object = PackedDigest(name: name), object.firstByte == shard else {
+                    throw VaultError(.damaged, "\(path) is no object's name.")
+                }
+                batch.headers.append(try header(path, object, isOpen: false, &batch.buffer))
+            } catch  where error.code == .io {
+                batch.unreadable.append(path)
+            } catch {
                 batch.strangers.append(path)
             }
             if batch.count >= Self.batchSize { try put(&batch) }
@@ -111,11 +117,13 @@ final class HeaderReading: Sendable {
         try state.withLock { (state) throws(VaultError) in
             try state.scan.add(batch.headers)
             state.strangers += batch.strangers
+            state.unreadable += batch.unreadable
             state.done += batch.count
             progress(state.done)
         }
         batch.headers.removeAll(keepingCapacity: true)
         batch.strangers = []
+        batch.unreadable = []
     }
 
     /// Errors: the disk's, `.headerFailure`, `.damaged` for one that is no clip of this vault.

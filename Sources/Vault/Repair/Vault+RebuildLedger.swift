@@ -6,6 +6,8 @@ public struct LedgerRebuild: Sendable {
     public var epochs = 0
     /// Files that belong to no epoch, camera or vault that is known here: they lie in `quarantine/` now.
     public var quarantined: [String] = []
+    /// Objects that the disk did not give: while there are any, nothing is written, for the new ledger would not name them.
+    public var unreadable: [String] = []
     /// Entries of the newest head that was still there; nil when there was none.
     public var sizeBefore: Int?
     public var isApplied = false
@@ -19,7 +21,7 @@ extension Vault {
     /// The new ledger is whole before it takes the old one's place, whose remains go to `quarantine/`; then the index is made
     /// anew. Without `isApplied` it only counts.
     ///
-    /// Errors: `.exists` while the ledger has entries; `.inUse`, `.networkFileSystem`, `.keys`, the disk's.
+    /// Errors: `.exists` while the ledger has entries; `.io` for objects that cannot be read; `.inUse`, `.networkFileSystem`, `.keys`, the disk's.
     /// - Parameters:
     ///   - pin: what was seen of the lost ledger; another vault is refused (`.otherVault`), and the new ledger names the head.
     ///   - progress: objects read.
@@ -71,7 +73,7 @@ private struct LedgerRebuilder {
     func run(
         isApplied: Bool, _ progress: @escaping @Sendable (Int) -> Void
     ) throws(VaultError) -> LedgerRebuild {
-        let (scan, others) = try HeaderReading.run(layout, files, vault: file.id, progress: progress)
+        let (scan, others, unreadable) = try HeaderReading.run(layout, files, vault: file.id, progress: progress)
         var strangers = others
         let found = scan.epochs()
         var epochs: [EpochRecord] = []
@@ -90,9 +92,18 @@ private struct LedgerRebuilder {
         let clips = scan.clips(cameras)
         let before = oldHead()
         let rebuild = LedgerRebuild(
-            clips: clips, epochs: epochs.count, quarantined: strangers.map(layout.relative), sizeBefore: before?.count,
-            isApplied: isApplied)
+            clips: clips, epochs: epochs.count, quarantined: strangers.map(layout.relative),
+            unreadable: unreadable.map(layout.relative), sizeBefore: before?.count, isApplied: isApplied)
         guard isApplied else { return rebuild }
+        if let first = unreadable.first {
+            let what = unreadable.count == 1 ? first : "\(first) and \(unreadable.count - 1) more"
+            throw VaultError(
+                .io, "\(what) cannot be read; the new ledger would not name what lies there. Nothing was written.",
+                hint: """
+                    Copy the disk to a good one (ddrescue) and rebuild there, or move what cannot be read out of the vault: \
+                    without --apply all of it is listed.
+                    """)
+        }
 
         let ordered = try scan.ordered(to: now)
         let new = layout.root + "/ledger.new"

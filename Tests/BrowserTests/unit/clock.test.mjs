@@ -37,6 +37,18 @@ test('a line of rate 0 is one picture, whatever its timestamp', () => {
     assert.equal(clock.timeOf(180_000), 1_000_000);
 });
 
+test('a still picture is there when its own frame is, not with the pre-roll of one sent again', () => {
+    const clock = new PlaybackClock();
+    clock.add(message(90_000, {rate: 0, mode: 'pause'}));
+    assert.equal(clock.hasReached(89_999), false);
+    assert.equal(clock.hasReached(90_000), true);
+    // The message that names the new target is still under way.
+    assert.equal(clock.hasReached(90_090), false);
+    clock.add(message(94_500, {rate: 0, mode: 'pause'}));
+    assert.equal(clock.hasReached(90_180), false);
+    assert.equal(clock.hasReached(94_500), true);
+});
+
 test('before the first message nothing is known', () => {
     const clock = new PlaybackClock();
     assert.equal(clock.timeOf(5), null);
