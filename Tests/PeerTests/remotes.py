@@ -574,6 +574,8 @@ class Remotes:
         ours = self.clips(recorder)
         refused = self.command(recorder, "remote", "evict", "offsite", check=False)
         assert refused.returncode == 1 and "--evict-after" in refused.stderr, refused
+        refused = self.command(recorder, "remote", "set", "offsite", "--evict-settle", "0s", check=False)
+        assert refused.returncode == 1 and "--evict-after" in refused.stderr, refused
         self.json(recorder, "remote", "set", "offsite", "--evict-after", "0s", "--evict-settle", "0s")
         time.sleep(1)
         self.json(recorder, "remote", "evict", "offsite")

@@ -151,16 +151,27 @@ public enum RemoteCommands {
             name: name, url: url, credentials: settings.credentials ?? .environment, added: time.wallNow())
         settings.apply(to: &description)
         if let contents = request.contents { description.contents = contents }
-        try checkPartner(description, vault)
+        try check(settings, description)
         return try await vault.add(description, isProbed: request.isProbed ?? true)
     }
 
-    /// Keys that lie in no remote at all would be lost with this machine.
-    private static func checkPartner(_ description: RemoteDescription, _ vault: Vault) throws(VaultError) {
-        guard description.contents == .onlyEpochKeys, description.eviction != nil else { return }
-        throw VaultError(
-            .invalid, "A remote that has the epochs' keys only has no footage to rely on.",
-            hint: "Give --evict-after to the remote with the footage.")
+    /// What was asked for makes sense of the remote that came of it.
+    private static func check(_ settings: Settings, _ description: RemoteDescription) throws(VaultError) {
+        guard description.eviction != nil else {
+            guard settings.settle == nil else {
+                throw VaultError(
+                    .invalid,
+                    "--evict-settle says when a copy counts as proven, and \(description.name) gives up none.",
+                    hint: "Give --evict-after with it.")
+            }
+            return
+        }
+        // Keys that lie in no remote at all would be lost with this machine.
+        guard description.contents != .onlyEpochKeys else {
+            throw VaultError(
+                .invalid, "A remote that has the epochs' keys only has no footage to rely on.",
+                hint: "Give --evict-after to the remote with the footage.")
+        }
     }
 
     private static func set(
@@ -168,13 +179,17 @@ public enum RemoteCommands {
     ) async throws(VaultError) -> RemoteDescription {
         guard let settings = request.settings else { throw VaultError(.invalid, "What is to be set?") }
         guard settings.isAboutServer else {
-            return try vault.change(name) { settings.apply(to: &$0) }
+            return try vault.change(name) { (description) throws(VaultError) in
+                settings.apply(to: &description)
+                try check(settings, description)
+            }
         }
         guard var description = try vault.remoteDescriptions().first(where: { $0.name == name }) else {
             throw VaultError(
                 .notFound, "There is no remote \(name).", hint: "`sudocam remote list` shows them.")
         }
         settings.apply(to: &description)
+        try check(settings, description)
         return try await vault.add(description, replaces: true, isProbed: request.isProbed ?? true)
     }
 

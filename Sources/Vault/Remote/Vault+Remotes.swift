@@ -80,13 +80,13 @@ extension Vault {
     }
 
     /// Changes what the owner may change without asking the server. Errors: `.notFound`.
-    public func change(_ name: String, _ body: (inout RemoteDescription) -> Void) throws(VaultError)
-        -> RemoteDescription
+    public func change(_ name: String, _ body: (inout RemoteDescription) throws(VaultError) -> Void)
+        throws(VaultError) -> RemoteDescription
     {
         guard var description = try remoteDescriptions().first(where: { $0.name == name }) else {
             throw Self.unknownRemote(name)
         }
-        body(&description)
+        try body(&description)
         try write(description)
         openedRemotes.withLock { $0.first { $0.name == name } }?.set(description)
         return description
