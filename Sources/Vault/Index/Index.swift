@@ -102,6 +102,8 @@ final class Index: Sendable {
                 let source = try DatabaseQueue(path: "file:\(escaped(path))?\(options)", configuration: configuration)
                 let copy = try scratch()
                 try source.backup(to: copy)
+                // The kernel caches that file as well; what was kept of the copying would grow with the vault up to the limit.
+                try copy.inDatabase { db in try db.execute(sql: "PRAGMA shrink_memory; PRAGMA cache_size = -2048") }
                 let version = try copy.read { db in try Int.fetchOne(db, sql: "PRAGMA user_version") }
                 if version == schemaVersion { return Index(copy) }
             } catch {
