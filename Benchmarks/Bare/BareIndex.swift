@@ -35,7 +35,7 @@ final class BareIndex {
     /// Durable on return.
     func fill(_ path: String) throws {
         let database = try BareDatabase(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
-        try database.run("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -32768")
+        try database.run("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -8192")
         guard let table = schema.first else { throw BenchError(.programFailed, "There is no table of clips.") }
         try database.run(table)
         try database.run("BEGIN")

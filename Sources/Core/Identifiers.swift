@@ -33,22 +33,42 @@ public typealias EpochID = Identifier<EpochName>
 public typealias HoldID = Identifier<HoldName>
 
 /// Names an object: the SHA-256 of its sealed bytes.
-public struct ObjectID: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
-    public let digest: [UInt8]
+///
+/// Four words, and no array: a ledger has millions of them.
+public struct ObjectID: Sendable, Hashable, Comparable, BitwiseCopyable, Codable, CustomStringConvertible {
+    // The digest's bytes, eight each, the first the highest.
+    private let first: UInt64
+    private let second: UInt64
+    private let third: UInt64
+    private let fourth: UInt64
 
     /// Names no object.
-    public static let zero = ObjectID(unchecked: [UInt8](repeating: 0, count: 32))
-    private init(unchecked digest: [UInt8]) { self.digest = digest }
+    public static let zero = ObjectID(words: (0, 0, 0, 0))
+
+    /// The digest's bytes, eight each, the first the highest.
+    public init(words: (UInt64, UInt64, UInt64, UInt64)) { (first, second, third, fourth) = words }
+    /// The digest's bytes, eight each, the first the highest.
+    public var words: (UInt64, UInt64, UInt64, UInt64) { (first, second, third, fourth) }
 
     /// Exactly 32 bytes.
     public init?(digest: [UInt8]) {
         guard digest.count == 32 else { return nil }
-        self.digest = digest
+        func word(_ place: Int) -> UInt64 { digest[place..<place + 8].reduce(0) { $0 << 8 | UInt64($1) } }
+        self.init(words: (word(0), word(8), word(16), word(24)))
+    }
+    /// Its 32 bytes.
+    public var digest: [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: 32) { bytes, count in
+            for (index, word) in [first, second, third, fourth].enumerated() {
+                for place in 0..<8 { bytes[8 * index + place] = UInt8(truncatingIfNeeded: word >> (56 - 8 * place)) }
+            }
+            count = 32
+        }
     }
     /// 64 hexadecimal digits.
     public init?(_ text: some StringProtocol) {
         guard text.utf8.count == 64, let digest = Hex.decode(text) else { return nil }
-        self.digest = digest
+        self.init(digest: digest)
     }
     public init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
@@ -61,6 +81,6 @@ public struct ObjectID: Sendable, Hashable, Comparable, Codable, CustomStringCon
         var container = encoder.singleValueContainer()
         try container.encode(description)
     }
-    public static func < (a: Self, b: Self) -> Bool { a.digest.lexicographicallyPrecedes(b.digest) }
+    public static func < (a: Self, b: Self) -> Bool { a.words < b.words }
     public var description: String { Hex.encode(digest) }
 }

@@ -50,7 +50,7 @@ import Testing
             #expect(try LedgerEntry(parsingAny: line) == entry)
             #expect(try LedgerEntry(parsing: line) == entry)
             let isLong = String(decoding: line, as: UTF8.self).split { !$0.isNumber }.contains { $0.count >= 19 }
-            if let fixed = LedgerEntry(fixedForm: line) {
+            if let fixed = LedgerEntry(fixedForm: line[...]) {
                 #expect(fixed == entry)
                 scanned += 1
             } else {
@@ -60,6 +60,21 @@ import Testing
         #expect(scanned > 40)
     }
 
+    @Test func `a line between others is read as if it stood alone`() throws {
+        var random = SeededGenerator(seed: 3)
+        for entry in Self.entries(&random) {
+            let line = try #require(entry.encoded())
+            for others in [[], Array("0".utf8), line] {
+                let bytes = others + line + others
+                let place = bytes[others.count..<others.count + line.count]
+                #expect(try LedgerEntry(parsing: place) == entry)
+                #expect(LedgerEntry(fixedForm: place) == LedgerEntry(fixedForm: line[...]))
+                // Cut short, what follows does not help.
+                #expect(LedgerEntry(fixedForm: place.dropLast()) == nil)
+            }
+        }
+    }
+
     /// Every line with each of its bytes replaced, left out, doubled, and cut behind it.
     @Test func `what the scan takes the general parser takes, with the same result`() throws {
         var random = SeededGenerator(seed: 2)
@@ -67,7 +82,7 @@ import Testing
         var taken = 0
         var refused = 0
         func check(_ line: [UInt8]) {
-            guard let fixed = LedgerEntry(fixedForm: line) else {
+            guard let fixed = LedgerEntry(fixedForm: line[...]) else {
                 refused += 1
                 return
             }
@@ -89,7 +104,7 @@ import Testing
         #"{ "type":"clip","at":1"#, #"{"type":"clip"}"#, "", "{", #"{"type":"gap","at":1}"#,
     ])
     func `a beginning that is not quite ours is left to the general parser`(text: String) {
-        #expect(LedgerEntry(fixedForm: Array(text.utf8)) == nil)
+        #expect(LedgerEntry(fixedForm: Array(text.utf8)[...]) == nil)
     }
 
     @Test func `a line in another order, with spaces or upper-case digits is read by the general parser`() throws {
@@ -102,7 +117,7 @@ import Testing
             line.replacing("}", with: #","later":1}"#),
         ] {
             #expect(other != line)
-            #expect(LedgerEntry(fixedForm: Array(other.utf8)) == nil)
+            #expect(LedgerEntry(fixedForm: Array(other.utf8)[...]) == nil)
             #expect(try LedgerEntry(parsing: Array(other.utf8)) == entry)
         }
     }
@@ -121,8 +136,8 @@ import Testing
         digest.update([7])
         digest.update(bytes)
         digest.update(bytes)
-        #expect(Digest.sha256(7, bytes, bytes) == digest.finish())
-        #expect(Digest.sha256(7, bytes) == Digest.sha256([7] + bytes))
+        #expect(Digest.sha256(7, bytes[...], bytes[...]) == digest.finish())
+        #expect(Digest.sha256(7, bytes[...]) == Digest.sha256([7] + bytes))
         let whole = try Digest.sha256()
         whole.update(bytes)
         #expect(Digest.sha256(bytes) == whole.finish())

@@ -176,8 +176,18 @@ private struct IndexModel {
         for isBulk in [true, false] {
             let index = try Index.temporary()
             try index.database.write { db in
-                let intake = try Intake(db, bulk: isBulk ? BulkFill(db, expected: 0) : nil)
-                for (position, entry) in entries.enumerated() { try intake.apply(entry, at: position) }
+                let intake = try Intake(db, bulk: isBulk ? BulkFill(db) : nil)
+                var seen = SeenObjects(expected: 0)
+                for first in stride(from: 0, to: entries.count, by: 64) {
+                    var batch = LedgerAhead.Batch(first: first)
+                    for (position, entry) in entries.enumerated().dropFirst(first).prefix(64) {
+                        if case .clip(let clip) = entry.body, !seen.isNew(clip.object) {
+                            batch.recurring.append(position)
+                        }
+                        batch.entries.append(entry)
+                    }
+                    try intake.apply(batch)
+                }
                 try intake.finish(position: entries.count)
             }
             #expect(try index.dump() == rows, "in bulk: \(isBulk)")

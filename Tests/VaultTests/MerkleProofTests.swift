@@ -63,6 +63,30 @@ private enum Naive {
         return (temporary, reader, entries)
     }
 
+    @Test(arguments: [0, 1, 255, 256])
+    func `a tile entered by its root is its leaves one by one`(before: Int) {
+        let tiles = 258
+        var single = MerkleTree()
+        var whole = MerkleTree()
+        for tile in 0..<tiles {
+            let entries = (0..<256).map {
+                [UInt8(truncatingIfNeeded: tile), UInt8(truncatingIfNeeded: tile >> 8), UInt8($0)][...]
+            }
+            for entry in entries { _ = single.append(leaf: MerkleTree.leafHash(entry)) }
+            if tile >= before {
+                whole.append(rootOfTile: MerkleTree.root(ofLeaves: entries))
+            } else {
+                for entry in entries { _ = whole.append(leaf: MerkleTree.leafHash(entry)) }
+            }
+            #expect(whole == single)
+        }
+        #expect(whole.root == single.root)
+        let last: [UInt8] = [1, 2, 3]
+        #expect(
+            single.append(leaf: MerkleTree.leafHash(last)) == whole.append(leaf: MerkleTree.leafHash(last))
+                && whole == single)
+    }
+
     @Test func `inclusion is what RFC 6962 says, for every entry of small trees and across tiles`() async throws {
         let (temporary, reader, entries) = try await ledger(700)
         for count in Array(1...40) + [255, 256, 257, 511, 512, 513, 600, 700] {

@@ -72,16 +72,10 @@ extension Index {
     ) throws(VaultError) -> Replayed {
         try Self.wrapping {
             try database.write { db in
-                let bulk = isBulk ? try BulkFill(db, expected: checkpoint?.count ?? .max) : nil
-                let intake = try Intake(db, bulk: bulk)
-                let replayed = try LedgerAhead.replay(ledger, checkpoint: checkpoint) {
-                    (first, entries) throws(VaultError) in
-                    try Self.wrapping {
-                        for (offset, entry) in entries.enumerated() {
-                            if let entry { try intake.apply(entry, at: first + offset) }
-                        }
-                    }
-                    progress(first + entries.count)
+                let intake = try Intake(db, bulk: isBulk ? BulkFill(db) : nil)
+                let replayed = try LedgerAhead.replay(ledger, checkpoint: checkpoint) { (batch) throws(VaultError) in
+                    try Self.wrapping { try intake.apply(batch) }
+                    progress(batch.first + batch.entries.count)
                 }
                 try intake.finish(position: replayed.entries)
                 return replayed

@@ -6,7 +6,11 @@ import GRDB
 ///
 /// What clips add to their camera's and epoch's rows is summed up here and entered by `finish`, or before anything looks at it.
 final class Intake {
+    /// What clips of one epoch added.
     private struct Sums {
+        var camera: CameraID
+        var cameraNumber: Int64
+        var epochNumber: Int64
         var bytes = 0
         var doubtfulBytes = 0
         var clips = 0
@@ -16,8 +20,8 @@ final class Intake {
     private let db: Database
     private var clock: ClockTrust
     private var numbers = Numbers()
-    private var cameras: [Int64: Sums] = [:]
-    private var epochs: [Int64: Int] = [:]
+    private var sums: [Sums] = []
+    private var places: [EpochID: Int] = [:]
     private let insertion: ClipInsertion
     private let regained: Statement
     /// False: there is no gap in whose place a clip could come again.
@@ -54,21 +58,35 @@ final class Intake {
                 UPDATE camera SET bytes = bytes + ?, doubtful_bytes = doubtful_bytes + ?, clips = clips + ?,
                 sequence = max(sequence, ?) WHERE number = ?
                 """)
-        for (number, sums) in cameras {
-            try camera.execute(arguments: [sums.bytes, sums.doubtfulBytes, sums.clips, sums.sequence, number])
-        }
         let epoch = try db.cachedStatement(sql: "UPDATE epoch SET clips = clips + ? WHERE number = ?")
-        for (number, clips) in epochs { try epoch.execute(arguments: [clips, number]) }
-        cameras = [:]
-        epochs = [:]
+        for sums in sums {
+            try camera.execute(arguments: [
+                sums.bytes, sums.doubtfulBytes, sums.clips, sums.sequence, sums.cameraNumber,
+            ])
+            try epoch.execute(arguments: [sums.clips, sums.epochNumber])
+        }
+        sums = []
+        places = [:]
     }
 
     // MARK: Entries
 
-    func apply(_ entry: LedgerEntry, at position: Int) throws {
+    func apply(_ batch: LedgerAhead.Batch) throws {
+        var recurring = batch.recurring[...]
+        for (offset, entry) in batch.entries.enumerated() {
+            let position = batch.first + offset
+            let isRecurring = recurring.first == position
+            if isRecurring { recurring.removeFirst() }
+            if let entry { try apply(entry, at: position, isNew: !isRecurring) }
+        }
+    }
+
+    /// - Parameter isNew: a clip that cannot be there yet; false where that is not known.
+    func apply(_ entry: LedgerEntry, at position: Int, isNew: Bool = false) throws {
         try follow(entry)
         switch entry.body {
         case .clip(let clip):
+            guard try isNew || find(clip.object) == nil else { break }
             try add(clip, at: position, isDoubtful: !clock.vouches(for: clip.start, at: position))
         case .gap(let gap):
             if gap.reason == .lost || gap.reason == .damaged { mayRegain = true }
@@ -140,29 +158,39 @@ final class Intake {
     }
 
     private func add(_ clip: ClipRecord, at position: Int, isDoubtful: Bool) throws {
-        if bulk?.isNew(clip.object) != true {
-            guard try find(clip.object) == nil else { return }
-        }
         let identity = clip.identity
-        let camera = try numbers.camera(identity.camera, db)
-        let epoch = try numbers.epoch(identity.epoch, db)
+        let place = try place(of: identity)
         let isPlausible =
             (0...Index.plausibleDuration).contains(clip.end - identity.start)
             && (0..<Index.plausibleEnd).contains(identity.start.microseconds)
+        let camera = sums[place].cameraNumber
         try insertion.insert(
-            clip, entry: position, camera: camera, epoch: epoch, isImplausible: !isPlausible, isDoubtful: isDoubtful)
+            clip, entry: position, camera: camera, epoch: sums[place].epochNumber, isImplausible: !isPlausible,
+            isDoubtful: isDoubtful)
         // Found again: what `repair` had put in its place goes.
         if mayRegain { try regained.execute(arguments: [camera, identity.start.microseconds]) }
-        epochs[epoch, default: 0] += 1
-        var sums = cameras[camera] ?? Sums()
         if isDoubtful {
-            sums.doubtfulBytes = sums.doubtfulBytes.addingSaturating(clip.byteCount)
+            sums[place].doubtfulBytes = sums[place].doubtfulBytes.addingSaturating(clip.byteCount)
         } else {
-            sums.bytes = sums.bytes.addingSaturating(clip.byteCount)
+            sums[place].bytes = sums[place].bytes.addingSaturating(clip.byteCount)
         }
-        sums.clips += 1
-        sums.sequence = max(sums.sequence, Int64(clamping: identity.sequence))
-        cameras[camera] = sums
+        sums[place].clips += 1
+        sums[place].sequence = max(sums[place].sequence, Int64(clamping: identity.sequence))
+    }
+
+    /// Where the sums of a clip's epoch are.
+    private func place(of identity: ClipIdentity) throws -> Int {
+        if let place = places[identity.epoch] {
+            if sums[place].camera == identity.camera { return place }
+            // One epoch of two cameras: nobody records that, but a ledger may say it.
+            try enterSums()
+        }
+        places[identity.epoch] = sums.count
+        sums.append(
+            Sums(
+                camera: identity.camera, cameraNumber: try numbers.camera(identity.camera, db),
+                epochNumber: try numbers.epoch(identity.epoch, db)))
+        return sums.count - 1
     }
 
     private func remove(_ object: ObjectID) throws {

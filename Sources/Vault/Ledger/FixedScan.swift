@@ -1,4 +1,5 @@
 import Core
+import Glibc
 
 /// A place in bytes that are read as the one form in which we write them. What does not stand there leaves the place as it is, or
 /// ends the scan with nil.
@@ -10,33 +11,39 @@ struct FixedScan {
         return values
     }()
 
-    private let line: [UInt8]
-    private let count: Int
+    private let line: ArraySlice<UInt8>
     private let nibbles: [UInt8]
-    private(set) var position = 0
+    /// An index of `line`.
+    private var position: Int
 
-    /// - Parameter count: bytes of `line` that are there to be read; nil: all.
-    init(_ line: [UInt8], count: Int? = nil) {
+    init(_ line: ArraySlice<UInt8>) {
         self.line = line
-        self.count = min(count ?? line.count, line.count)
+        position = line.startIndex
         nibbles = Self.nibbles
     }
-    var isAtEnd: Bool { position == count }
+    var isAtEnd: Bool { position == line.endIndex }
+    /// Bytes that were read.
+    var offset: Int { position - line.startIndex }
+    private var remaining: Int { line.endIndex - position }
 
-    mutating func take(_ text: [UInt8]) -> Bool {
-        guard count - position >= text.count else { return false }
-        for index in 0..<text.count where line[position + index] != text[index] { return false }
-        position += text.count
-        return true
+    mutating func take(_ text: StaticString) -> Bool {
+        let size = text.utf8CodeUnitCount
+        guard remaining >= size else { return false }
+        let isThere = unsafe line.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return size == 0 }
+            return unsafe memcmp(base + offset, text.utf8Start, size) == 0
+        }
+        if isThere { position += size }
+        return isThere
     }
 
     /// As we write it: no leading zero, no `-0`. Those of more than 18 digits are left to the general parser.
     mutating func integer() -> Int64? {
-        let isNegative = position < count && line[position] == UInt8(ascii: "-")
+        let isNegative = !isAtEnd && line[position] == UInt8(ascii: "-")
         if isNegative { position += 1 }
         let first = position
         var value: Int64 = 0
-        while position < count, case let digit = line[position] &- 48, digit < 10 {
+        while position < line.endIndex, case let digit = line[position] &- 48, digit < 10 {
             guard position - first < 18 else { return nil }
             value = value * 10 + Int64(digit)
             position += 1
@@ -46,22 +53,13 @@ struct FixedScan {
     }
 
     mutating func digest() -> ObjectID? {
-        guard count - position >= 64 else { return nil }
-        var digest = [UInt8](repeating: 0, count: 32)
-        var stray: UInt8 = 0
-        for index in 0..<32 {
-            let high = nibbles[Int(line[position + 2 * index])]
-            let low = nibbles[Int(line[position + 2 * index + 1])]
-            stray |= high | low
-            digest[index] = high << 4 | low
-        }
-        guard stray < 16 else { return nil }
-        position += 64
-        return ObjectID(digest: digest)
+        guard remaining >= 64 else { return nil }
+        guard let first = hex(16), let second = hex(16), let third = hex(16), let fourth = hex(16) else { return nil }
+        return ObjectID(words: (first, second, third, fourth))
     }
 
     mutating func uuid() -> Core.UUID? {
-        guard count - position >= 36, let first = hex(8), hyphen(), let second = hex(4), hyphen(),
+        guard remaining >= 36, let first = hex(8), hyphen(), let second = hex(4), hyphen(),
             let third = hex(4), hyphen(), let fourth = hex(4), hyphen(), let fifth = hex(12)
         else { return nil }
         return Core.UUID(high: first << 32 | second << 16 | third, low: fourth << 48 | fifth)
@@ -71,7 +69,7 @@ struct FixedScan {
         position += 1
         return true
     }
-    /// `uuid` has seen that so many digits are there.
+    /// Who calls has seen that so many digits are there.
     private mutating func hex(_ count: Int) -> UInt64? {
         var value: UInt64 = 0
         var stray: UInt8 = 0
@@ -88,7 +86,7 @@ struct FixedScan {
     /// Up to the next quote, which stays: a few lower-case letters, digits, hyphens and colons.
     mutating func word() -> String? {
         let first = position
-        while position < count, line[position] != UInt8(ascii: "\"") {
+        while position < line.endIndex, line[position] != UInt8(ascii: "\"") {
             switch line[position] {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
                 UInt8(ascii: ":"):
@@ -102,7 +100,7 @@ struct FixedScan {
     /// Canonical Base64 without padding of so many bytes, as `Base64` reads it.
     mutating func base64(ofCount bytes: Int) -> Bool {
         let characters = (bytes * 8 + 5) / 6
-        guard count - position >= characters else { return false }
+        guard remaining >= characters else { return false }
         let values = Base64.values
         var stray: UInt8 = 0
         var last: UInt8 = 0

@@ -15,8 +15,15 @@ struct Replayed: Sendable {
 ///
 /// The reader waits while `depth` batches lie there, so memory does not grow with the ledger.
 final class LedgerAhead: Sendable {
+    /// Some entries in a row; malformed ones are nil.
+    struct Batch: Sendable {
+        var first: Int
+        var entries: [LedgerEntry?] = []
+        /// Positions of the clips that may have come before, in order: nearly always none.
+        var recurring: [Int] = []
+    }
     private enum Step: Sendable {
-        case batch([LedgerEntry?])
+        case batch(Batch)
         case end(Result<Replayed, VaultError>)
     }
     private struct State {
@@ -33,28 +40,25 @@ final class LedgerAhead: Sendable {
 
     private init() {}
 
-    /// Hands out every entry in order, malformed ones as nil, on the calling thread. Errors: the disk's, and `take`'s; when it
-    /// returns or throws, nothing is read any more.
+    /// Hands out every entry in order on the calling thread. Errors: the disk's, and `take`'s; when it returns or throws, nothing
+    /// is read any more.
     static func replay(
-        _ ledger: LedgerReader, checkpoint: Checkpoint?,
-        _ take: (_ first: Int, _ entries: [LedgerEntry?]) throws(VaultError) -> Void
+        _ ledger: LedgerReader, checkpoint: Checkpoint?, _ take: (Batch) throws(VaultError) -> Void
     ) throws(VaultError) -> Replayed {
         let ahead = LedgerAhead()
         for _ in 0..<depth { ahead.room.signal() }
         Lane.serial("vault.replay").start { ahead.read(ledger, checkpoint) }
-        var first = 0
         var failure: VaultError?
         while true {
             ahead.filled.wait()
             switch ahead.state.withLock({ $0.steps.removeFirst() }) {
-            case .batch(let entries):
+            case .batch(let batch):
                 if failure == nil {
-                    do throws(VaultError) { try take(first, entries) } catch {
+                    do throws(VaultError) { try take(batch) } catch {
                         failure = error
                         ahead.state.withLock { $0.isGivenUp = true }
                     }
                 }
-                first += entries.count
                 ahead.room.signal()
             case .end(let result):
                 if let failure { throw failure }
@@ -73,35 +77,48 @@ final class LedgerAhead: Sendable {
         var replayed = Replayed()
         var tree = MerkleTree()
         var root = checkpoint?.count == 0 ? tree.root : nil
-        var batch: [LedgerEntry?] = []
+        var seen = SeenObjects(expected: checkpoint?.count ?? .max)
+        var batch = Batch(first: 0)
         var index = 0
         while let bundle = try ledger.bundle(index) {
-            for bytes in bundle.entries {
-                _ = tree.append(leaf: MerkleTree.leafHash(bytes))
+            let first = tree.count
+            let isCheckpointWithin =
+                checkpoint.map { $0.count > first && $0.count < first + MerkleTree.tileWidth } ?? false
+            let isTile = bundle.entries.count == MerkleTree.tileWidth && !isCheckpointWithin
+            if isTile {
+                tree.append(rootOfTile: MerkleTree.root(ofLeaves: bundle.entries))
                 if tree.count == checkpoint?.count { root = tree.root }
+            }
+            for (offset, bytes) in bundle.entries.enumerated() {
+                let position = first + offset
+                if !isTile {
+                    _ = tree.append(leaf: MerkleTree.leafHash(bytes))
+                    if tree.count == checkpoint?.count { root = tree.root }
+                }
                 let entry = try? LedgerEntry(parsing: bytes)
                 if entry == nil { replayed.malformed += 1 }
-                batch.append(entry)
+                if case .clip(let clip) = entry?.body, !seen.isNew(clip.object) { batch.recurring.append(position) }
+                batch.entries.append(entry)
             }
-            if batch.count >= Self.batchSize {
+            if batch.entries.count >= Self.batchSize {
                 guard put(&batch) else { break }
             }
             if bundle.entries.count < MerkleTree.tileWidth { break }
             index += 1
         }
-        if !batch.isEmpty { _ = put(&batch) }
+        if !batch.entries.isEmpty { _ = put(&batch) }
         replayed.entries = tree.count
         replayed.matchesCheckpoint = checkpoint.map { $0.root == root }
         return replayed
     }
 
     /// False when nobody wants more.
-    private func put(_ batch: inout [LedgerEntry?]) -> Bool {
+    private func put(_ batch: inout Batch) -> Bool {
         room.wait()
         guard !state.withLock({ $0.isGivenUp }) else { return false }
         put(.batch(batch))
-        batch = []
-        batch.reserveCapacity(Self.batchSize + MerkleTree.tileWidth)
+        batch = Batch(first: batch.first + batch.entries.count)
+        batch.entries.reserveCapacity(Self.batchSize + MerkleTree.tileWidth)
         return true
     }
     private func put(_ step: Step) {

@@ -7,7 +7,7 @@ import Core
 extension LedgerEntry {
     /// Nil unless it is a `clip` or `delete` entry in our own form. What is taken here the general parser takes too, with the
     /// same result.
-    init?(fixedForm line: [UInt8]) {
+    init?(fixedForm line: ArraySlice<UInt8>) {
         var scan = FixedScan(line)
         let entry: LedgerEntry?
         if scan.take(FixedScan.clip) {
@@ -63,26 +63,30 @@ extension LedgerEntry {
 
 extension FixedScan {
     // What stands between the values.
-    fileprivate static let clip = Array(#"{"type":"clip","at":"#.utf8)
-    fileprivate static let deletion = Array(#"{"type":"delete","at":"#.utf8)
-    fileprivate static let object = Array(#","object":""#.utf8)
-    fileprivate static let vault = Array(#"","vault":""#.utf8)
-    fileprivate static let camera = Array(#"","camera":""#.utf8)
-    fileprivate static let epoch = Array(#"","epoch":""#.utf8)
-    fileprivate static let run = Array(#"","run":""#.utf8)
-    fileprivate static let sequence = Array(#"","seq":"#.utf8)
-    fileprivate static let start = Array(#","start":"#.utf8)
-    fileprivate static let firstStart = Array(#"","start":"#.utf8)
-    fileprivate static let end = Array(#","end":"#.utf8)
-    fileprivate static let bytes = Array(#","bytes":"#.utf8)
-    fileprivate static let kind = Array(#","kind":""#.utf8)
-    fileprivate static let rule = Array(#","rule":""#.utf8)
-    fileprivate static let policy = Array(#"","policy":""#.utf8)
-    fileprivate static let salvaged = Array(#","salvaged":true"#.utf8)
-    fileprivate static let quotedClose = Array(#""}"#.utf8)
-    fileprivate static let close = Array("}".utf8)
-    fileprivate static let kinds = RetentionClass.allCases.map { (kind: $0, text: Array("\($0.rawValue)\"".utf8)) }
+    fileprivate static let clip: StaticString = #"{"type":"clip","at":"#
+    fileprivate static let deletion: StaticString = #"{"type":"delete","at":"#
+    fileprivate static let object: StaticString = #","object":""#
+    fileprivate static let vault: StaticString = #"","vault":""#
+    fileprivate static let camera: StaticString = #"","camera":""#
+    fileprivate static let epoch: StaticString = #"","epoch":""#
+    fileprivate static let run: StaticString = #"","run":""#
+    fileprivate static let sequence: StaticString = #"","seq":"#
+    fileprivate static let start: StaticString = #","start":"#
+    fileprivate static let firstStart: StaticString = #"","start":"#
+    fileprivate static let end: StaticString = #","end":"#
+    fileprivate static let bytes: StaticString = #","bytes":"#
+    fileprivate static let kind: StaticString = #","kind":""#
+    fileprivate static let rule: StaticString = #","rule":""#
+    fileprivate static let policy: StaticString = #"","policy":""#
+    fileprivate static let salvaged: StaticString = #","salvaged":true"#
+    fileprivate static let quotedClose: StaticString = #""}"#
+    fileprivate static let close: StaticString = "}"
 
     /// With the quote that ends it.
-    fileprivate mutating func kind() -> RetentionClass? { Self.kinds.first { take($0.text) }?.kind }
+    fileprivate mutating func kind() -> RetentionClass? {
+        if take("continuous\"") { return .continuous }
+        if take("motion\"") { return .motion }
+        if take("event\"") { return .event }
+        return take("labelled\"") ? .labelled : nil
+    }
 }

@@ -187,9 +187,10 @@ struct LedgerEntry: Sendable, Hashable {
     }
 
     /// Errors: `.damaged` for a line that is no entry.
-    init(parsing bytes: [UInt8]) throws(VaultError) {
-        if let entry = LedgerEntry(fixedForm: bytes) { self = entry } else { try self.init(parsingAny: bytes) }
+    init(parsing bytes: ArraySlice<UInt8>) throws(VaultError) {
+        if let entry = LedgerEntry(fixedForm: bytes) { self = entry } else { try self.init(parsingAny: Array(bytes)) }
     }
+    init(parsing bytes: [UInt8]) throws(VaultError) { try self.init(parsing: bytes[...]) }
     /// The same, by the general parser alone.
     init(parsingAny bytes: [UInt8]) throws(VaultError) {
         guard let json = JSON(bytes), let type = json["type"]?.string, let at = json["at"]?.integer,

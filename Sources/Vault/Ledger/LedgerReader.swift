@@ -19,7 +19,8 @@ struct LedgerReader: Sendable {
     var contradictedPath: String { path + "/checkpoint.contradicted" }
 
     struct Bundle: Sendable {
-        var entries: [[UInt8]] = []
+        /// Parts of the file's bytes, without a copy of each.
+        var entries: [ArraySlice<UInt8>] = []
         /// Bytes that whole entries take; what follows is a torn write.
         var wholeCount = 0
         var fileCount = 0
@@ -30,10 +31,11 @@ struct LedgerReader: Sendable {
         guard try files.attributes(bundlePath(index)) != nil else { return nil }
         let bytes = try files.contents(bundlePath(index))
         var bundle = Bundle(fileCount: bytes.count)
+        bundle.entries.reserveCapacity(MerkleTree.tileWidth)
         var reader = ByteReader(bytes)
         while bundle.entries.count < MerkleTree.tileWidth {
             guard let count = try? reader.u16(), count > 0, let entry = try? reader.take(Int(count)) else { break }
-            bundle.entries.append(Array(entry))
+            bundle.entries.append(entry)
             bundle.wholeCount = reader.offset
         }
         return bundle
@@ -43,7 +45,7 @@ struct LedgerReader: Sendable {
     func entry(_ position: Int) throws(VaultError) -> [UInt8]? {
         guard let bundle = try bundle(position / MerkleTree.tileWidth) else { return nil }
         let offset = position % MerkleTree.tileWidth
-        return offset < bundle.entries.count ? bundle.entries[offset] : nil
+        return offset < bundle.entries.count ? Array(bundle.entries[offset]) : nil
     }
 
     /// Nil when missing. Errors: `.damaged` for a wrong size.

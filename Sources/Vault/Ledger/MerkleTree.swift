@@ -23,15 +23,30 @@ struct MerkleTree: Sendable, Hashable {
         self.edges = edges
     }
 
-    static func leafHash(_ entry: [UInt8]) -> Hash { Digest.sha256(0, entry) }
-    static func nodeHash(_ left: Hash, _ right: Hash) -> Hash { Digest.sha256(1, left, right) }
+    static func leafHash(_ entry: ArraySlice<UInt8>) -> Hash { Digest.sha256(0, entry) }
+    static func leafHash(_ entry: [UInt8]) -> Hash { leafHash(entry[...]) }
+    static func nodeHash(_ left: Hash, _ right: Hash) -> Hash { Digest.sha256(1, left[...], right[...]) }
 
     /// Tiles that this leaf completes, lowest first.
     mutating func append(leaf: Hash) -> [Tile] {
+        defer { count += 1 }
+        return append(leaf, at: 0, index: count)
+    }
+
+    /// As many leaves as fill a tile, known by their root alone. Only where the last tile is full.
+    mutating func append(rootOfTile root: Hash) {
+        assert(count % Self.tileWidth == 0)
+        if edges.isEmpty { edges.append([]) }
+        _ = append(root, at: 1, index: count / Self.tileWidth)
+        count += Self.tileWidth
+    }
+
+    /// - Parameter index: of the hash in its level.
+    private mutating func append(_ hash: Hash, at level: Int, index: Int) -> [Tile] {
         var tiles: [Tile] = []
-        var hash = leaf
-        var level = 0
-        var index = count
+        var hash = hash
+        var level = level
+        var index = index
         while true {
             if edges.count <= level { edges.append([]) }
             edges[level].append(hash)
@@ -42,7 +57,6 @@ struct MerkleTree: Sendable, Hashable {
             edges[level] = []
             level += 1
         }
-        count += 1
         return tiles
     }
 
@@ -69,6 +83,21 @@ struct MerkleTree: Sendable, Hashable {
             row = stride(from: 0, to: row.count - 1, by: 2).map { nodeHash(row[$0], row[$0 + 1]) }
         }
         return row.first ?? Digest.sha256([])
+    }
+
+    /// Of a power of two of leaves, in memory that is taken once.
+    static func root(ofLeaves entries: [ArraySlice<UInt8>]) -> Hash {
+        var hashes: [UInt8] = []
+        hashes.reserveCapacity(entries.count * hashSize)
+        for entry in entries { hashes += leafHash(entry) }
+        var count = entries.count
+        while count > 1 {
+            count /= 2
+            for place in 0..<count {
+                Digest.sha256(1, pairAt: 2 * place * hashSize, in: &hashes, to: place * hashSize)
+            }
+        }
+        return Array(hashes.prefix(hashSize))
     }
 
     /// `x001/x234/067`: three digits a folder, so that no folder grows beyond a thousand entries.

@@ -17,7 +17,7 @@ struct ClipHeader: Sendable, Hashable {
     /// stanza, then the clip's. Nil for any other, which `AgeHeader` decides about. What is taken here that parser takes too,
     /// with the same result.
     init?(fixedForm bytes: [UInt8], count: Int) {
-        var scan = FixedScan(bytes, count: count)
+        var scan = FixedScan(bytes.prefix(count))
         guard scan.take(Self.beginning), scan.base64(ofCount: 32), scan.take(Self.newline),
             scan.base64(ofCount: AgeWrapping.fileKeySize + AgeCrypto.tagSize), scan.take(Self.stanza),
             let vault = scan.uuid(), scan.take(Self.camera), let camera = scan.uuid(), scan.take(Self.epoch),
@@ -28,17 +28,17 @@ struct ClipHeader: Sendable, Hashable {
         identity = ClipIdentity(
             vault: VaultID(vault), camera: CameraID(camera), epoch: EpochID(epoch), run: RunID(run),
             sequence: UInt64(sequence), start: WallTime(microseconds: start))
-        self.count = scan.position
+        self.count = scan.offset
     }
 
     // What stands between the values.
-    private static let beginning = Array("\(AgeHeader.version)\n-> X25519 ".utf8)
-    private static let stanza = Array("\n-> \(ClipStanza.name) v=1 vault=".utf8)
-    private static let camera = Array(" camera=".utf8)
-    private static let epoch = Array(" epoch=".utf8)
-    private static let run = Array(" run=".utf8)
-    private static let sequence = Array(" seq=".utf8)
-    private static let start = Array(" start=".utf8)
-    private static let end = Array("\n\n--- ".utf8)
-    private static let newline = Array("\n".utf8)
+    private static let beginning: StaticString = "age-encryption.org/v1\n-> X25519 "
+    private static let stanza: StaticString = "\n-> sudocam/clip v=1 vault="
+    private static let camera: StaticString = " camera="
+    private static let epoch: StaticString = " epoch="
+    private static let run: StaticString = " run="
+    private static let sequence: StaticString = " seq="
+    private static let start: StaticString = " start="
+    private static let end: StaticString = "\n\n--- "
+    private static let newline: StaticString = "\n"
 }

@@ -65,16 +65,34 @@ extension ObjectID {
     }
 
     /// Of a byte and what follows it, as if they were one.
-    static func sha256(_ prefix: UInt8, _ bytes: [UInt8], _ more: [UInt8] = []) -> [UInt8] {
+    static func sha256(_ prefix: UInt8, _ bytes: ArraySlice<UInt8>, _ more: ArraySlice<UInt8> = []) -> [UInt8] {
         var context = SHA256_CTX()
         unsafe SHA256_Init(&context)
         var prefix = prefix
         unsafe SHA256_Update(&context, &prefix, 1)
-        unsafe SHA256_Update(&context, bytes, bytes.count)
-        if !more.isEmpty { unsafe SHA256_Update(&context, more, more.count) }
+        unsafe bytes.withUnsafeBytes { unsafe update(&context, $0) }
+        unsafe more.withUnsafeBytes { unsafe update(&context, $0) }
         return finish(&context)
     }
 
+    /// Of a byte and 64 that follow it in `bytes`; the 32 of the result come to `target` in `bytes`.
+    static func sha256(_ prefix: UInt8, pairAt source: Int, in bytes: inout [UInt8], to target: Int) {
+        guard source >= 0, source + 64 <= bytes.count, target >= 0, target + 32 <= bytes.count else { return }
+        var context = SHA256_CTX()
+        unsafe SHA256_Init(&context)
+        var prefix = prefix
+        unsafe SHA256_Update(&context, &prefix, 1)
+        unsafe bytes.withUnsafeMutableBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            unsafe SHA256_Update(&context, base + source, 64)
+            unsafe SHA256_Final((base + target).assumingMemoryBound(to: UInt8.self), &context)
+        }
+    }
+
+    private static func update(_ context: inout SHA256_CTX, _ bytes: UnsafeRawBufferPointer) {
+        guard unsafe !bytes.isEmpty else { return }
+        unsafe SHA256_Update(&context, bytes.baseAddress, bytes.count)
+    }
     private static func finish(_ context: inout SHA256_CTX) -> [UInt8] {
         unsafe [UInt8](unsafeUninitializedCapacity: 32) { output, count in
             unsafe SHA256_Final(output.baseAddress, &context)

@@ -92,7 +92,7 @@ struct LedgerRepair {
         guard let bundle = try ledger.bundle(index), place < bundle.entries.count,
             let hash = try ledger.tile(0, index)?[place]
         else { return false }
-        var entry = bundle.entries[place]
+        var entry = Array(bundle.entries[place])
         for bit in 0..<8 * entry.count {
             entry[bit / 8] ^= 1 << UInt8(bit % 8)
             if MerkleTree.leafHash(entry) == hash {

@@ -141,7 +141,7 @@ struct LedgerVerification {
         report.unsignedEntries = max(0, tree.count - checkpoint.count)
     }
 
-    private mutating func take(_ bytes: [UInt8], at position: Int) throws(VaultError) {
+    private mutating func take(_ bytes: ArraySlice<UInt8>, at position: Int) throws(VaultError) {
         guard let entry = try? LedgerEntry(parsing: bytes) else {
             return add(.damaged, .entries(position..<position + 1), "is no ledger entry")
         }
