@@ -1,6 +1,6 @@
 /// Who a clip is: the fields of its object's `sudocam/clip` stanza. The same fields stand inside the MP4, so that a
 /// header that lies is found.
-public struct ClipIdentity: Sendable, Hashable, Codable {
+public struct ClipIdentity: Sendable, Hashable, BitwiseCopyable, Codable {
     public var vault: VaultID
     public var camera: CameraID
     public var epoch: EpochID

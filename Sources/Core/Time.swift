@@ -1,5 +1,5 @@
 /// An instant on the wall clock: microseconds since the Unix epoch, UTC. May step; never used to measure a duration.
-public struct WallTime: Sendable, Hashable, Comparable, Codable {
+public struct WallTime: Sendable, Hashable, Comparable, BitwiseCopyable, Codable {
     public var microseconds: Int64
 
     public init(microseconds: Int64) { self.microseconds = microseconds }

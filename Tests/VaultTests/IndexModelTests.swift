@@ -176,16 +176,11 @@ private struct IndexModel {
         for isBulk in [true, false] {
             let index = try Index.temporary()
             try index.database.write { db in
-                let intake = try Intake(db, bulk: isBulk ? BulkFill(db) : nil)
+                var intake = try Intake(db, bulk: isBulk ? BulkFill(db) : nil)
                 var seen = SeenObjects(expected: 0)
                 for first in stride(from: 0, to: entries.count, by: 64) {
                     var batch = LedgerAhead.Batch(first: first)
-                    for (position, entry) in entries.enumerated().dropFirst(first).prefix(64) {
-                        if case .clip(let clip) = entry.body, !seen.isNew(clip.object) {
-                            batch.recurring.append(position)
-                        }
-                        batch.entries.append(entry)
-                    }
+                    for entry in entries.dropFirst(first).prefix(64) { batch.append(entry, &seen) }
                     try intake.apply(batch)
                 }
                 try intake.finish(position: entries.count)

@@ -6,7 +6,7 @@ import GRDBSQLite
 ///
 /// Belongs to one transaction. Both blobs are bound once, to memory that each clip is written into, and of the numbers only those
 /// that differ from the clip before.
-@safe final class ClipInsertion {
+@safe struct ClipInsertion: ~Copyable {
     private typealias Numbers = InlineArray<11, Int64>
     private static let columns: InlineArray<11, Int32> = [1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13]
     private static let objectSize = 32
@@ -16,8 +16,9 @@ import GRDBSQLite
     private let handle: SQLiteStatement
     /// The object's name, then the run's.
     private let blobs: UnsafeMutableRawBufferPointer
-    /// Nil before the first clip.
-    private var bound: Numbers?
+    /// What is bound; before the first clip that is nothing.
+    private var bound = Numbers(repeating: 0)
+    private var isBound = false
 
     init(_ db: Database) throws {
         statement = try db.cachedStatement(
@@ -39,7 +40,7 @@ import GRDBSQLite
     }
 
     /// Errors: SQLite's, as GRDB's `DatabaseError`.
-    func insert(
+    mutating func insert(
         _ clip: ClipRecord, entry: Int, camera: Int64, epoch: Int64, isImplausible: Bool, isDoubtful: Bool
     ) throws {
         let identity = clip.identity
@@ -59,10 +60,11 @@ import GRDBSQLite
         guard code == SQLITE_DONE else { throw DatabaseError(resultCode: ResultCode(rawValue: code)) }
     }
 
-    private func bind(_ numbers: Numbers) {
-        for index in numbers.indices where bound.map({ $0[index] != numbers[index] }) ?? true {
+    private mutating func bind(_ numbers: Numbers) {
+        for index in numbers.indices where !isBound || bound[index] != numbers[index] {
             unsafe sqlite3_bind_int64(handle, Self.columns[index], numbers[index])
         }
         bound = numbers
+        isBound = true
     }
 }

@@ -16,7 +16,7 @@ extension Index {
         try Self.wrapping {
             try database.write { db in
                 let known = try Int.fetchOne(db, sql: "SELECT value FROM meta WHERE key = 'position'") ?? 0
-                let intake = try Intake(db)
+                var intake = try Intake(db)
                 for (offset, entry) in entries.enumerated() where first + offset >= known {
                     if let entry { try intake.apply(entry, at: first + offset) }
                 }

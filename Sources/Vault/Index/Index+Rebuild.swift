@@ -72,10 +72,10 @@ extension Index {
     ) throws(VaultError) -> Replayed {
         try Self.wrapping {
             try database.write { db in
-                let intake = try Intake(db, bulk: isBulk ? BulkFill(db) : nil)
+                var intake = try Intake(db, bulk: isBulk ? BulkFill(db) : nil)
                 let replayed = try LedgerAhead.replay(ledger, checkpoint: checkpoint) { (batch) throws(VaultError) in
                     try Self.wrapping { try intake.apply(batch) }
-                    progress(batch.first + batch.entries.count)
+                    progress(batch.first + batch.count)
                 }
                 try intake.finish(position: replayed.entries)
                 return replayed

@@ -5,7 +5,7 @@ import GRDB
 /// Entries on their way into the tables, within one transaction: `apply` each, then `finish`.
 ///
 /// What clips add to their camera's and epoch's rows is summed up here and entered by `finish`, or before anything looks at it.
-final class Intake {
+struct Intake: ~Copyable {
     /// What clips of one epoch added.
     private struct Sums {
         var camera: CameraID
@@ -15,6 +15,16 @@ final class Intake {
         var doubtfulBytes = 0
         var clips = 0
         var sequence: Int64 = 0
+
+        mutating func add(_ clip: ClipRecord, isDoubtful: Bool) {
+            if isDoubtful {
+                doubtfulBytes = doubtfulBytes.addingSaturating(clip.byteCount)
+            } else {
+                bytes = bytes.addingSaturating(clip.byteCount)
+            }
+            clips += 1
+            sequence = max(sequence, Int64(clamping: clip.identity.sequence))
+        }
     }
 
     private let db: Database
@@ -22,7 +32,7 @@ final class Intake {
     private var numbers = Numbers()
     private var sums: [Sums] = []
     private var places: [EpochID: Int] = [:]
-    private let insertion: ClipInsertion
+    private var insertion: ClipInsertion
     private let regained: Statement
     /// False: there is no gap in whose place a clip could come again.
     private var mayRegain: Bool
@@ -31,17 +41,19 @@ final class Intake {
 
     /// - Parameter bulk: the tables are empty and nobody else sees them.
     init(_ db: Database, bulk: BulkFill? = nil) throws {
+        let clock = try ClockTrust(db)
+        let regained = try db.cachedStatement(
+            sql: "DELETE FROM gap WHERE camera = ? AND start = ? AND reason IN ('lost', 'damaged')")
+        insertion = try ClipInsertion(db)
         self.db = db
+        self.clock = clock
+        self.regained = regained
         self.bulk = bulk
         mayRegain = bulk == nil
-        clock = try ClockTrust(db)
-        insertion = try ClipInsertion(db)
-        regained = try db.cachedStatement(
-            sql: "DELETE FROM gap WHERE camera = ? AND start = ? AND reason IN ('lost', 'damaged')")
     }
 
     /// Enters what was summed up, and that the ledger is known up to `position`.
-    func finish(position: Int) throws {
+    mutating func finish(position: Int) throws {
         try enterSums()
         if let last = clock.last {
             try db.execute(
@@ -52,7 +64,7 @@ final class Intake {
         try bulk?.finish(db)
     }
 
-    private func enterSums() throws {
+    private mutating func enterSums() throws {
         let camera = try db.cachedStatement(
             sql: """
                 UPDATE camera SET bytes = bytes + ?, doubtful_bytes = doubtful_bytes + ?, clips = clips + ?,
@@ -71,23 +83,30 @@ final class Intake {
 
     // MARK: Entries
 
-    func apply(_ batch: LedgerAhead.Batch) throws {
-        var recurring = batch.recurring[...]
-        for (offset, entry) in batch.entries.enumerated() {
-            let position = batch.first + offset
-            let isRecurring = recurring.first == position
-            if isRecurring { recurring.removeFirst() }
-            if let entry { try apply(entry, at: position, isNew: !isRecurring) }
+    mutating func apply(_ batch: LedgerAhead.Batch) throws {
+        var others = batch.others[...]
+        for clip in batch.clips {
+            while let (position, entry) = others.first, position < clip.position {
+                try apply(entry, at: position)
+                others.removeFirst()
+            }
+            try follow(clip.at, isConfirmed: false)
+            try take(clip.record, at: clip.position, isNew: clip.isNew)
         }
+        for (position, entry) in others { try apply(entry, at: position) }
     }
 
-    /// - Parameter isNew: a clip that cannot be there yet; false where that is not known.
-    func apply(_ entry: LedgerEntry, at position: Int, isNew: Bool = false) throws {
-        try follow(entry)
+    mutating func apply(_ entry: LedgerEntry, at position: Int) throws {
+        let isConfirmed =
+            switch entry.body {
+            case .open(_, _, let isSynchronised): isSynchronised
+            case .clock(_, _, let isConfirmed): isConfirmed
+            default: false
+            }
+        try follow(entry.at, isConfirmed: isConfirmed)
         switch entry.body {
         case .clip(let clip):
-            guard try isNew || find(clip.object) == nil else { break }
-            try add(clip, at: position, isDoubtful: !clock.vouches(for: clip.start, at: position))
+            try take(clip, at: position, isNew: false)
         case .gap(let gap):
             if gap.reason == .lost || gap.reason == .damaged { mayRegain = true }
             try db.cachedStatement(
@@ -139,7 +158,7 @@ final class Intake {
         }
     }
 
-    private func set(evicted: Bool, _ objects: [ObjectID]) throws {
+    private mutating func set(evicted: Bool, _ objects: [ObjectID]) throws {
         try bulk?.needNames(db)
         for object in objects {
             try db.cachedStatement(sql: "UPDATE clip SET evicted = ?2 WHERE \(Index.isObject)")
@@ -148,7 +167,7 @@ final class Intake {
     }
 
     /// A clip becomes a gap.
-    private func withdraw(_ object: ObjectID, _ reason: GapReason, at position: Int) throws {
+    private mutating func withdraw(_ object: ObjectID, _ reason: GapReason, at position: Int) throws {
         guard let entry = try find(object) else { return }
         mayRegain = true
         try db.execute(
@@ -157,9 +176,12 @@ final class Intake {
         try remove(object)
     }
 
-    private func add(_ clip: ClipRecord, at position: Int, isDoubtful: Bool) throws {
+    /// - Parameter isNew: it cannot be there yet; false when that is not known.
+    private mutating func take(_ clip: ClipRecord, at position: Int, isNew: Bool) throws {
+        guard try isNew || find(clip.object) == nil else { return }
         let identity = clip.identity
         let place = try place(of: identity)
+        let isDoubtful = !clock.vouches(for: clip.start, at: position)
         let isPlausible =
             (0...Index.plausibleDuration).contains(clip.end - identity.start)
             && (0..<Index.plausibleEnd).contains(identity.start.microseconds)
@@ -169,17 +191,11 @@ final class Intake {
             isDoubtful: isDoubtful)
         // Found again: what `repair` had put in its place goes.
         if mayRegain { try regained.execute(arguments: [camera, identity.start.microseconds]) }
-        if isDoubtful {
-            sums[place].doubtfulBytes = sums[place].doubtfulBytes.addingSaturating(clip.byteCount)
-        } else {
-            sums[place].bytes = sums[place].bytes.addingSaturating(clip.byteCount)
-        }
-        sums[place].clips += 1
-        sums[place].sequence = max(sums[place].sequence, Int64(clamping: identity.sequence))
+        sums[place].add(clip, isDoubtful: isDoubtful)
     }
 
     /// Where the sums of a clip's epoch are.
-    private func place(of identity: ClipIdentity) throws -> Int {
+    private mutating func place(of identity: ClipIdentity) throws -> Int {
         if let place = places[identity.epoch] {
             if sums[place].camera == identity.camera { return place }
             // One epoch of two cameras: nobody records that, but a ledger may say it.
@@ -193,7 +209,7 @@ final class Intake {
         return sums.count - 1
     }
 
-    private func remove(_ object: ObjectID) throws {
+    private mutating func remove(_ object: ObjectID) throws {
         guard let entry = try find(object) else { return }
         let row = try Row.fetchOne(
             db.cachedStatement(sql: "SELECT camera, epoch, bytes, doubtful FROM clip WHERE entry = ?"),
@@ -214,7 +230,7 @@ final class Intake {
     }
 
     /// The ledger entry of an object that is there.
-    private func find(_ object: ObjectID) throws -> Int64? {
+    private mutating func find(_ object: ObjectID) throws -> Int64? {
         try bulk?.needNames(db)
         return try Int64.fetchOne(
             db.cachedStatement(sql: "SELECT entry FROM clip WHERE \(Index.isObject)"),
@@ -222,14 +238,8 @@ final class Intake {
     }
 
     /// Keeps the clock at the last time of an entry that follows from one somebody vouched for.
-    private func follow(_ entry: LedgerEntry) throws {
-        let isConfirmed =
-            switch entry.body {
-            case .open(_, _, let isSynchronised): isSynchronised
-            case .clock(_, _, let isConfirmed): isConfirmed
-            default: false
-            }
-        guard let after = clock.following(entry.at, isConfirmed: isConfirmed) else { return }
+    private mutating func follow(_ time: WallTime, isConfirmed: Bool) throws {
+        guard let after = clock.following(time, isConfirmed: isConfirmed) else { return }
         let before = clock.last
         clock.last = after
         guard isConfirmed, let before, !ClockTrust(last: before).vouches(for: after) else { return }

@@ -15,12 +15,34 @@ struct Replayed: Sendable {
 ///
 /// The reader waits while `depth` batches lie there, so memory does not grow with the ledger.
 final class LedgerAhead: Sendable {
-    /// Some entries in a row; malformed ones are nil.
+    /// The entries from `first` on, `count` of them; malformed ones are in neither list.
     struct Batch: Sendable {
+        /// Apart from the rest, and without a reference: nearly all are clips, and nobody counts who has them.
+        struct Clip: Sendable, BitwiseCopyable {
+            var position: Int
+            var at: WallTime
+            var record: ClipRecord
+            /// No such object has come before; false when that cannot be said.
+            var isNew: Bool
+        }
+
         var first: Int
-        var entries: [LedgerEntry?] = []
-        /// Positions of the clips that may have come before, in order: nearly always none.
-        var recurring: [Int] = []
+        var count = 0
+        var clips: [Clip] = []
+        var others: [(position: Int, entry: LedgerEntry)] = []
+
+        /// - Parameter entry: the next one; nil: malformed.
+        mutating func append(_ entry: LedgerEntry?, _ seen: inout SeenObjects) {
+            let position = first + count
+            count += 1
+            guard let entry else { return }
+            if case .clip(let record) = entry.body {
+                clips.append(
+                    Clip(position: position, at: entry.at, record: record, isNew: seen.isNew(record.object)))
+            } else {
+                others.append((position, entry))
+            }
+        }
     }
     private enum Step: Sendable {
         case batch(Batch)
@@ -89,24 +111,22 @@ final class LedgerAhead: Sendable {
                 tree.append(rootOfTile: MerkleTree.root(ofLeaves: bundle.entries))
                 if tree.count == checkpoint?.count { root = tree.root }
             }
-            for (offset, bytes) in bundle.entries.enumerated() {
-                let position = first + offset
+            for bytes in bundle.entries {
                 if !isTile {
                     _ = tree.append(leaf: MerkleTree.leafHash(bytes))
                     if tree.count == checkpoint?.count { root = tree.root }
                 }
                 let entry = try? LedgerEntry(parsing: bytes)
                 if entry == nil { replayed.malformed += 1 }
-                if case .clip(let clip) = entry?.body, !seen.isNew(clip.object) { batch.recurring.append(position) }
-                batch.entries.append(entry)
+                batch.append(entry, &seen)
             }
-            if batch.entries.count >= Self.batchSize {
+            if batch.count >= Self.batchSize {
                 guard put(&batch) else { break }
             }
             if bundle.entries.count < MerkleTree.tileWidth { break }
             index += 1
         }
-        if !batch.entries.isEmpty { _ = put(&batch) }
+        if batch.count > 0 { _ = put(&batch) }
         replayed.entries = tree.count
         replayed.matchesCheckpoint = checkpoint.map { $0.root == root }
         return replayed
@@ -117,8 +137,8 @@ final class LedgerAhead: Sendable {
         room.wait()
         guard !state.withLock({ $0.isGivenUp }) else { return false }
         put(.batch(batch))
-        batch = Batch(first: batch.first + batch.entries.count)
-        batch.entries.reserveCapacity(Self.batchSize + MerkleTree.tileWidth)
+        batch = Batch(first: batch.first + batch.count)
+        batch.clips.reserveCapacity(Self.batchSize + MerkleTree.tileWidth)
         return true
     }
     private func put(_ step: Step) {

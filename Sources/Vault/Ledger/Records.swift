@@ -1,7 +1,7 @@
 public import Core
 
 /// What retention makes of a clip.
-public enum RetentionClass: String, Sendable, Hashable, Codable, CaseIterable {
+public enum RetentionClass: String, Sendable, Hashable, BitwiseCopyable, Codable, CaseIterable {
     case continuous
     /// Something moved while it ran.
     case motion
@@ -35,7 +35,7 @@ public enum GapReason: String, Sendable, Hashable, Codable, CaseIterable {
 }
 
 /// A clip the ledger has committed.
-public struct ClipRecord: Sendable, Hashable {
+public struct ClipRecord: Sendable, Hashable, BitwiseCopyable {
     public var object: ObjectID
     public var identity: ClipIdentity
     public var end: WallTime
