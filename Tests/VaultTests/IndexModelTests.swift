@@ -1,4 +1,5 @@
 import Core
+import Foundation
 import GRDB
 import TestKit
 import Testing
@@ -173,19 +174,35 @@ private struct IndexModel {
         }
         let rows = try stepwise.dump()
         #expect(rows.contains { $0.hasPrefix("clip") })
-        for isBulk in [true, false] {
+        // As files, so that deletions are seen from afar, from near or only when they come.
+        let folder = try TemporaryFolder()
+        let ledger = LedgerReader(files: PosixFileSystem(), path: folder.path)
+        try FileManager.default.createDirectory(
+            atPath: folder.path + "/entries", withIntermediateDirectories: false)
+        for first in stride(from: 0, to: entries.count, by: MerkleTree.tileWidth) {
+            var bundle: [UInt8] = []
+            for entry in entries[first...].prefix(MerkleTree.tileWidth) {
+                let line = try #require(entry.encoded())
+                bundle += [UInt8(line.count >> 8), UInt8(truncatingIfNeeded: line.count)] + line
+            }
+            let path = ledger.bundlePath(first / MerkleTree.tileWidth)
+            try folder.write(bundle, to: String(path.dropFirst(folder.path.count + 1)))
+        }
+        for (isBulk, reach) in [(true, DeletionsAhead.reach), (true, 0), (false, 300), (false, -1000)] {
             let index = try Index.temporary()
             try index.database.write { db in
                 var intake = try Intake(db, bulk: isBulk ? BulkFill(db) : nil)
-                var seen = SeenObjects(expected: 0)
-                for first in stride(from: 0, to: entries.count, by: 64) {
-                    var batch = LedgerAhead.Batch(first: first)
-                    for entry in entries.dropFirst(first).prefix(64) { batch.append(entry, &seen) }
-                    try intake.apply(batch)
+                var settled = 0
+                let replayed = try LedgerAhead.replay(ledger, checkpoint: nil, reach: reach) {
+                    (batch) throws(VaultError) in
+                    settled += batch.others.count { $0.isSettled }
+                    try Index.wrapping { try intake.apply(batch) }
                 }
+                #expect(replayed.entries == entries.count && replayed.malformed == 0)
+                #expect(settled > 0 || isCalm || reach < 0)
                 try intake.finish(position: entries.count)
             }
-            #expect(try index.dump() == rows, "in bulk: \(isBulk)")
+            #expect(try index.dump() == rows, "in bulk: \(isBulk), looking \(reach) ahead")
             func trees(_ index: Index) throws -> [String] {
                 try index.database.read { db in
                     try String.fetchAll(

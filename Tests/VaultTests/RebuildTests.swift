@@ -77,6 +77,34 @@ struct BusyVault {
         await vault.close()
     }
 
+    @Test func `a start without an index makes a long ledger's as it was, and so does a reader`() async throws {
+        let busy = try await BusyVault()
+        var vault = try await busy.temporary.open()
+        let from = busy.temporary.time.wallNow()
+        let gaps = (0..<5000).map { second in
+            let range = TimeRange(from + Int64(2 * second) * 1_000_000, from + Int64(2 * second + 1) * 1_000_000)
+            return LedgerEntry(at: from, .gap(GapRecord(camera: BusyVault.other, range: range, reason: .unknown)))
+        }
+        try vault.committer().commit(gaps)
+        await vault.close()
+        let before = try busy.dump()
+        try #require(before.count > 5000)
+        try busy.remove("index.sqlite")
+        let reading = try await busy.temporary.open(.read)
+        // Whether a deleted object's file is gone it does not ask.
+        #expect(
+            try reading.index.dump().filter { !$0.hasPrefix("deleted") } == before.filter { !$0.hasPrefix("deleted") })
+        await reading.close()
+        vault = try await busy.temporary.open()
+        #expect(vault.openingAlarms == ["The index was missing and is made anew from the ledger."])
+        await vault.close()
+        // A start is an entry more.
+        let after = try busy.dump()
+        #expect(after.filter { !$0.hasPrefix("meta") } == before.filter { !$0.hasPrefix("meta") })
+        _ = try await Vault.rebuildIndex(at: busy.temporary.path)
+        #expect(try busy.dump() == after)
+    }
+
     @Test func `a log of the old index beside it does not get into the new one`() async throws {
         let busy = try await BusyVault()
         let before = try busy.dump()

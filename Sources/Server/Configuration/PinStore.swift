@@ -78,7 +78,7 @@ public struct PinStore: Sendable {
             throw VaultError(
                 error.code, error.reason,
                 hint: [error.hint, "If another vault is to stand there from now on, remove \(path)."].compactMap { $0 }
-                    .joined(separator: " "), underlying: error)
+                    .joined(separator: " "), underlying: error.underlying)
         }
     }
 

@@ -45,6 +45,22 @@ extension Index {
         return replayed
     }
 
+    /// An index of the whole ledger that belongs to this process alone: beside a vault whose own is missing, old or on a medium
+    /// that cannot be written.
+    static func temporary(of ledger: LedgerReader) throws(VaultError) -> Index {
+        let index = try temporary()
+        do throws(VaultError) {
+            _ = try index.fill(ledger, nil, isBulk: true) { _ in }
+            return index
+        } catch {
+            // As above.
+            guard error.code == .noSpace || error.code == .index else { throw error }
+            let index = try temporary()
+            try index.catchUp(ledger)
+            return index
+        }
+    }
+
     /// The database first: a log without one is ignored by SQLite, a database without its log may be torn.
     static func remove(_ path: String, _ files: any FileSystem) throws(VaultError) {
         for suffix in ["", "-wal", "-shm", "-journal"] { try files.remove(path + suffix) }

@@ -62,7 +62,7 @@ final class Index: Sendable {
         }
     }
 
-    /// For reading a vault whose index is missing, old or on a medium that cannot be written.
+    /// Empty, and of this process alone.
     static func temporary() throws(VaultError) -> Index {
         try wrapping {
             let index = Index(try scratch())

@@ -23,7 +23,9 @@ struct Intake: ~Copyable {
                 bytes = bytes.addingSaturating(clip.byteCount)
             }
             clips += 1
-            sequence = max(sequence, Int64(clamping: clip.identity.sequence))
+        }
+        mutating func pass(_ identity: ClipIdentity) {
+            sequence = max(sequence, Int64(clamping: identity.sequence))
         }
     }
 
@@ -86,17 +88,18 @@ struct Intake: ~Copyable {
     mutating func apply(_ batch: LedgerAhead.Batch) throws {
         var others = batch.others[...]
         for clip in batch.clips {
-            while let (position, entry) = others.first, position < clip.position {
-                try apply(entry, at: position)
+            while let other = others.first, other.position < clip.position {
+                try apply(other.entry, at: other.position, isSettled: other.isSettled)
                 others.removeFirst()
             }
             try follow(clip.at, isConfirmed: false)
-            try take(clip.record, at: clip.position, isNew: clip.isNew)
+            try take(clip.record, at: clip.position, clip.fate)
         }
-        for (position, entry) in others { try apply(entry, at: position) }
+        for other in others { try apply(other.entry, at: other.position, isSettled: other.isSettled) }
     }
 
-    mutating func apply(_ entry: LedgerEntry, at position: Int) throws {
+    /// - Parameter isSettled: a deletion that takes no row away.
+    mutating func apply(_ entry: LedgerEntry, at position: Int, isSettled: Bool = false) throws {
         let isConfirmed =
             switch entry.body {
             case .open(_, _, let isSynchronised): isSynchronised
@@ -106,7 +109,7 @@ struct Intake: ~Copyable {
         try follow(entry.at, isConfirmed: isConfirmed)
         switch entry.body {
         case .clip(let clip):
-            try take(clip, at: position, isNew: false)
+            try take(clip, at: position, .unknown)
         case .gap(let gap):
             if gap.reason == .lost || gap.reason == .damaged { mayRegain = true }
             try db.cachedStatement(
@@ -124,7 +127,7 @@ struct Intake: ~Copyable {
             ])
             try Index.made(epoch, at: position, db)
         case .delete(let deletion):
-            try remove(deletion.object)
+            if !isSettled { try remove(deletion.object) }
             try db.cachedStatement(sql: "INSERT OR IGNORE INTO deleted (object, pending) VALUES (?, 1)")
                 .execute(arguments: [Data(deletion.object.digest)])
         case .hold(let hold):
@@ -176,21 +179,26 @@ struct Intake: ~Copyable {
         try remove(object)
     }
 
-    /// - Parameter isNew: it cannot be there yet; false when that is not known.
-    private mutating func take(_ clip: ClipRecord, at position: Int, isNew: Bool) throws {
-        guard try isNew || find(clip.object) == nil else { return }
+    private mutating func take(_ clip: ClipRecord, at position: Int, _ fate: DeletionsAhead.Fate) throws {
+        switch fate {
+        case .repeated: return
+        case .unknown: guard try find(clip.object) == nil else { return }
+        case .new, .doomed: break
+        }
         let identity = clip.identity
         let place = try place(of: identity)
+        let camera = sums[place].cameraNumber
+        // Found again: what `repair` had put in its place goes.
+        if mayRegain { try regained.execute(arguments: [camera, identity.start.microseconds]) }
+        sums[place].pass(identity)
+        if fate == .doomed { return }
         let isDoubtful = !clock.vouches(for: clip.start, at: position)
         let isPlausible =
             (0...Index.plausibleDuration).contains(clip.end - identity.start)
             && (0..<Index.plausibleEnd).contains(identity.start.microseconds)
-        let camera = sums[place].cameraNumber
         try insertion.insert(
             clip, entry: position, camera: camera, epoch: sums[place].epochNumber, isImplausible: !isPlausible,
             isDoubtful: isDoubtful)
-        // Found again: what `repair` had put in its place goes.
-        if mayRegain { try regained.execute(arguments: [camera, identity.start.microseconds]) }
         sums[place].add(clip, isDoubtful: isDoubtful)
     }
 

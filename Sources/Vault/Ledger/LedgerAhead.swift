@@ -22,26 +22,41 @@ final class LedgerAhead: Sendable {
             var position: Int
             var at: WallTime
             var record: ClipRecord
-            /// No such object has come before; false when that cannot be said.
-            var isNew: Bool
+            var fate: DeletionsAhead.Fate
+        }
+        struct Other: Sendable {
+            var position: Int
+            var entry: LedgerEntry
+            /// A deletion that takes no row away.
+            var isSettled = false
         }
 
         var first: Int
         var count = 0
         var clips: [Clip] = []
-        var others: [(position: Int, entry: LedgerEntry)] = []
+        var others: [Other] = []
+    }
+    /// What the reader remembers of what it has passed, and knows of what comes.
+    private struct Memory {
+        var seen: SeenObjects
+        var ahead: DeletionsAhead
 
         /// - Parameter entry: the next one; nil: malformed.
-        mutating func append(_ entry: LedgerEntry?, _ seen: inout SeenObjects) {
-            let position = first + count
-            count += 1
+        mutating func pass(_ entry: LedgerEntry?, into batch: inout Batch) {
+            let position = batch.first + batch.count
+            batch.count += 1
             guard let entry else { return }
-            if case .clip(let record) = entry.body {
-                clips.append(
-                    Clip(position: position, at: entry.at, record: record, isNew: seen.isNew(record.object)))
-            } else {
-                others.append((position, entry))
+            var isSettled = false
+            switch entry.body {
+            case .clip(let record):
+                let isNew = seen.isNew(record.object)
+                let fate = ahead.pass(clip: record.object, at: position, isNew: isNew)
+                return batch.clips.append(Batch.Clip(position: position, at: entry.at, record: record, fate: fate))
+            case .delete(let deletion): isSettled = ahead.pass(deletion: deletion.object, at: position)
+            case .lost(let record), .quarantine(let record): ahead.pass(withdrawal: record.object, at: position)
+            default: break
             }
+            batch.others.append(Batch.Other(position: position, entry: entry, isSettled: isSettled))
         }
     }
     private enum Step: Sendable {
@@ -65,11 +80,12 @@ final class LedgerAhead: Sendable {
     /// Hands out every entry in order on the calling thread. Errors: the disk's, and `take`'s; when it returns or throws, nothing
     /// is read any more.
     static func replay(
-        _ ledger: LedgerReader, checkpoint: Checkpoint?, _ take: (Batch) throws(VaultError) -> Void
+        _ ledger: LedgerReader, checkpoint: Checkpoint?, reach: Int = DeletionsAhead.reach,
+        _ take: (Batch) throws(VaultError) -> Void
     ) throws(VaultError) -> Replayed {
         let ahead = LedgerAhead()
         for _ in 0..<depth { ahead.room.signal() }
-        Lane.serial("vault.replay").start { ahead.read(ledger, checkpoint) }
+        Lane.serial("vault.replay").start { ahead.read(ledger, checkpoint, reach) }
         var failure: VaultError?
         while true {
             ahead.filled.wait()
@@ -89,21 +105,27 @@ final class LedgerAhead: Sendable {
         }
     }
 
-    private func read(_ ledger: LedgerReader, _ checkpoint: Checkpoint?) {
+    private func read(_ ledger: LedgerReader, _ checkpoint: Checkpoint?, _ reach: Int) {
         let result: Result<Replayed, VaultError>
-        do throws(VaultError) { result = .success(try replayed(ledger, checkpoint)) } catch { result = .failure(error) }
+        do throws(VaultError) { result = .success(try replayed(ledger, checkpoint, reach)) } catch {
+            result = .failure(error)
+        }
         put(.end(result))
     }
 
-    private func replayed(_ ledger: LedgerReader, _ checkpoint: Checkpoint?) throws(VaultError) -> Replayed {
+    private func replayed(
+        _ ledger: LedgerReader, _ checkpoint: Checkpoint?, _ reach: Int
+    ) throws(VaultError) -> Replayed {
         var replayed = Replayed()
         var tree = MerkleTree()
         var root = checkpoint?.count == 0 ? tree.root : nil
-        var seen = SeenObjects(expected: checkpoint?.count ?? .max)
+        var memory = Memory(
+            seen: SeenObjects(expected: try ledger.countEntries()), ahead: DeletionsAhead(ledger, reach: reach))
         var batch = Batch(first: 0)
         var index = 0
         while let bundle = try ledger.bundle(index) {
             let first = tree.count
+            try memory.ahead.look(from: first)
             let isCheckpointWithin =
                 checkpoint.map { $0.count > first && $0.count < first + MerkleTree.tileWidth } ?? false
             let isTile = bundle.entries.count == MerkleTree.tileWidth && !isCheckpointWithin
@@ -118,7 +140,7 @@ final class LedgerAhead: Sendable {
                 }
                 let entry = try? LedgerEntry(parsing: bytes)
                 if entry == nil { replayed.malformed += 1 }
-                batch.append(entry, &seen)
+                memory.pass(entry, into: &batch)
             }
             if batch.count >= Self.batchSize {
                 guard put(&batch) else { break }

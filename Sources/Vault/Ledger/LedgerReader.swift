@@ -41,6 +41,24 @@ struct LedgerReader: Sendable {
         return bundle
     }
 
+    /// How many whole entries there are, by the names of its bundles; only the last one is read.
+    func countEntries() throws(VaultError) -> Int {
+        // Bundles are numbered without holes: a search for the first that is not there.
+        guard try files.attributes(bundlePath(0)) != nil else { return 0 }
+        var low = 0
+        var step = 1
+        while try files.attributes(bundlePath(low + step)) != nil {
+            low += step
+            step *= 2
+        }
+        var high = low + step
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if try files.attributes(bundlePath(middle)) != nil { low = middle } else { high = middle }
+        }
+        return low * MerkleTree.tileWidth + (try bundle(low)?.entries.count ?? 0)
+    }
+
     /// An entry's bytes; nil when there is none at `position`.
     func entry(_ position: Int) throws(VaultError) -> [UInt8]? {
         guard let bundle = try bundle(position / MerkleTree.tileWidth) else { return nil }

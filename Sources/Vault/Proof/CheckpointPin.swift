@@ -102,24 +102,6 @@ public struct CheckpointPin: Sendable, Hashable, Codable {
 }
 
 extension LedgerReader {
-    /// By the names of its bundles; only the last one is read.
-    func countEntries() throws(VaultError) -> Int {
-        // Bundles are numbered without holes: a search for the first that is not there.
-        guard try files.attributes(bundlePath(0)) != nil else { return 0 }
-        var low = 0
-        var step = 1
-        while try files.attributes(bundlePath(low + step)) != nil {
-            low += step
-            step *= 2
-        }
-        var high = low + step
-        while high - low > 1 {
-            let middle = (low + high) / 2
-            if try files.attributes(bundlePath(middle)) != nil { low = middle } else { high = middle }
-        }
-        return low * MerkleTree.tileWidth + (try bundle(low)?.entries.count ?? 0)
-    }
-
     /// The root of the first `count` entries, from the entries alone; nil when there are fewer.
     func root(count: Int) throws(VaultError) -> MerkleTree.Hash? {
         var tree = MerkleTree()
