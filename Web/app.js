@@ -505,6 +505,8 @@ class SudoApp extends HTMLElement {
             drag: (camera, time) => app.drag(camera, time),
             play: rate => app.play(rate), pause: () => app.pause(), step: frames => app.step(frames),
             live: camera => app.live(camera), lock: () => app.lock(),
+            /** The newest request's; `shown().seekId` says whose picture is there. */
+            get latestID() { return app.session?.control?.latestID ?? 0; },
             get messages() { return app.session?.control?.messages ?? []; },
             get mode() { return app.mode; },
             get video() { return app.picture.video; },
