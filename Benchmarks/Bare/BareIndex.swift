@@ -2,7 +2,8 @@ import GRDBSQLite
 
 /// SQLite and nothing else: the rows of an index's clips, from memory into a new database with the same trees.
 ///
-/// As a rebuild does it: no journal, one transaction, rows in the order of the ledger, the trees beside them afterwards.
+/// As a rebuild does it: no journal, one transaction, rows in the order of the ledger, the trees beside them afterwards, by two
+/// threads.
 final class BareIndex {
     private static let columns =
         #"entry, camera, epoch, seq, start, "end", bytes, kind, salvaged, implausible, doubtful, object, run"#
@@ -35,7 +36,8 @@ final class BareIndex {
     /// Durable on return.
     func fill(_ path: String) throws {
         let database = try BareDatabase(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
-        try database.run("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -8192")
+        try database.run(
+            "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -8192; PRAGMA threads = 1")
         guard let table = schema.first else { throw BenchError(.programFailed, "There is no table of clips.") }
         try database.run(table)
         try database.run("BEGIN")

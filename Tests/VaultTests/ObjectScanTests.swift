@@ -24,7 +24,7 @@ import Testing
         isOpen: Bool = false
     ) throws -> ObjectScan.Header {
         let digits = String(name, radix: 16)
-        let object = try #require(PackedDigest(name: String(repeating: "0", count: 64 - digits.count) + digits))
+        let object = try #require(ObjectID(fileName: String(repeating: "0", count: 64 - digits.count) + digits))
         return ObjectScan.Header(
             object: object, camera: camera, epoch: epoch, run: run, sequence: sequence, start: start,
             modified: modified, bytes: 1000 + name, isSalvaged: name % 3 == 0, isOpen: isOpen)
@@ -64,7 +64,7 @@ import Testing
             {
                 end = next.start
             }
-            expected[clip.object.id] = end
+            expected[clip.object] = end
         }
         // The third camera's epoch is not known here.
         let known = Dictionary(uniqueKeysWithValues: zip(epochs, cameras).prefix(2))
@@ -74,7 +74,7 @@ import Testing
         for clip in found { #expect(clip.end.microseconds == expected[clip.object]) }
         #expect(found.map(\.start) == found.map(\.start).sorted())
         #expect(Set(expected.values).count > 100)
-        let strangers = clips.filter { known[$0.epoch] == nil }.map(\.object.id)
+        let strangers = clips.filter { known[$0.epoch] == nil }.map(\.object)
         #expect(try scan.strangers(known) == strangers)
         #expect(try scan.strangers(Dictionary(uniqueKeysWithValues: zip(epochs, cameras))) == [])
     }
@@ -119,9 +119,9 @@ import Testing
 
     @Test func `only 64 lower-case digits name an object`() throws {
         let name = String(repeating: "0f", count: 32)
-        #expect(PackedDigest(name: name)?.id == ObjectID(name))
+        #expect(ObjectID(fileName: name) == ObjectID(name))
         for other in ["", "0f", name + "0", String(name.dropLast()), name.uppercased(), String(name.dropLast()) + "g"] {
-            #expect(PackedDigest(name: other) == nil)
+            #expect(ObjectID(fileName: other) == nil)
         }
     }
 

@@ -49,12 +49,17 @@ final class Index: Sendable {
         }
     }
 
+    /// For a database that nobody else uses: no journal, and what one thread collects for a tree another one sorts.
+    private static let unshared = """
+        PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -8192; PRAGMA threads = 1
+        """
+
     /// An index that nobody uses before it is whole: written without a journal.
     static func building(_ path: String) throws(VaultError) -> Index {
         try wrapping {
             var configuration = Configuration()
             configuration.prepareDatabase { db in
-                try db.execute(sql: "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -8192")
+                try db.execute(sql: unshared)
             }
             let index = Index(try DatabaseQueue(path: path, configuration: configuration))
             try index.database.write { db in try prepare(db) }
@@ -90,7 +95,7 @@ final class Index: Sendable {
         }
         var configuration = Configuration()
         configuration.prepareDatabase { db in
-            try db.execute(sql: "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA cache_size = -8192")
+            try db.execute(sql: unshared)
         }
         return try DatabaseQueue(path: "", configuration: configuration)
     }

@@ -41,6 +41,8 @@ struct DeletionsAhead {
     /// The next bundle to be looked at.
     private var bundle = 0
     private var isAtEnd = false
+    /// More than 256 lines of ours take.
+    private var buffer = [UInt8](repeating: 0, count: 1 << 18)
 
     init(_ ledger: LedgerReader, reach: Int) {
         self.ledger = ledger
@@ -50,29 +52,27 @@ struct DeletionsAhead {
     /// Called before the entries of a bundle are passed.
     mutating func look(from position: Int) throws(VaultError) {
         while !isAtEnd, bundle * MerkleTree.tileWidth < position + MerkleTree.tileWidth + reach {
-            guard let entries = try ledger.bundle(bundle)?.entries else {
-                isAtEnd = true
-                break
+            let first = bundle * MerkleTree.tileWidth
+            var found: [(position: Int, body: LedgerEntry.Body)] = []
+            // Nearly all are clips, and this is the second time that they are read: no more than their first bytes.
+            let count = try ledger.eachLine(ofBundle: bundle, through: &buffer) { offset, line in
+                guard !LedgerEntry.isClip(line), let entry = try? LedgerEntry(parsing: line) else { return }
+                found.append((first + offset, entry.body))
             }
-            for (offset, line) in entries.enumerated() {
-                note(line, bundle * MerkleTree.tileWidth + offset)
-            }
-            isAtEnd = entries.count < MerkleTree.tileWidth
+            for (position, body) in found { note(body, position) }
+            isAtEnd = (count ?? 0) < MerkleTree.tileWidth
             bundle += 1
         }
     }
 
-    private mutating func note(_ line: ArraySlice<UInt8>, _ position: Int) {
-        // No key comes twice in what the parser takes: this is a clip or nothing.
-        guard !line.starts(with: Self.clip), let entry = try? LedgerEntry(parsing: line) else { return }
-        switch entry.body {
+    private mutating func note(_ body: LedgerEntry.Body, _ position: Int) {
+        switch body {
         case .delete(let deletion):
             deletions[Name(deletion.object), default: Deletion(lastPosition: 0)].lastPosition = position
         case .lost(let record), .quarantine(let record): withdrawals[Name(record.object)] = position
         default: break
         }
     }
-    private static let clip = Array(#"{"type":"clip","#.utf8)
 
     /// - Parameter isNew: no such object has come before; false when that cannot be said.
     mutating func pass(clip object: ObjectID, at position: Int, isNew: Bool) -> Fate {

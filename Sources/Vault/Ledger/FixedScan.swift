@@ -4,22 +4,13 @@ import Glibc
 /// A place in bytes that are read as the one form in which we write them. What does not stand there leaves the place as it is, or
 /// ends the scan with nil.
 struct FixedScan {
-    /// A digit's value, or 255: the lower-case ones that we write and no others.
-    static let nibbles: [UInt8] = {
-        var values = [UInt8](repeating: 255, count: 256)
-        for (value, digit) in "0123456789abcdef".utf8.enumerated() { values[Int(digit)] = UInt8(value) }
-        return values
-    }()
-
     private let line: ArraySlice<UInt8>
-    private let nibbles: [UInt8]
     /// An index of `line`.
     private var position: Int
 
     init(_ line: ArraySlice<UInt8>) {
         self.line = line
         position = line.startIndex
-        nibbles = Self.nibbles
     }
     var isAtEnd: Bool { position == line.endIndex }
     /// Bytes that were read.
@@ -27,14 +18,16 @@ struct FixedScan {
     private var remaining: Int { line.endIndex - position }
 
     mutating func take(_ text: StaticString) -> Bool {
-        let size = text.utf8CodeUnitCount
-        guard remaining >= size else { return false }
-        let isThere = unsafe line.withUnsafeBytes { bytes in
-            guard let base = bytes.baseAddress else { return size == 0 }
-            return unsafe memcmp(base + offset, text.utf8Start, size) == 0
-        }
-        if isThere { position += size }
+        let isThere = Self.begins(line[position...], with: text)
+        if isThere { position += text.utf8CodeUnitCount }
         return isThere
+    }
+    static func begins(_ bytes: ArraySlice<UInt8>, with text: StaticString) -> Bool {
+        let size = text.utf8CodeUnitCount
+        return unsafe bytes.withUnsafeBytes { bytes in
+            guard bytes.count >= size, let base = bytes.baseAddress else { return size == 0 }
+            return unsafe memcmp(base, text.utf8Start, size) == 0
+        }
     }
 
     /// As we write it: no leading zero, no `-0`. Those of more than 18 digits are left to the general parser.
@@ -52,35 +45,22 @@ struct FixedScan {
         return isNegative ? -value : value
     }
 
+    /// 64 digits in lower case.
     mutating func digest() -> ObjectID? {
-        guard remaining >= 64 else { return nil }
-        guard let first = hex(16), let second = hex(16), let third = hex(16), let fourth = hex(16) else { return nil }
-        return ObjectID(words: (first, second, third, fourth))
+        guard let digest = unsafe line.withUnsafeBytes({ unsafe ObjectID(lowerCase: $0, at: offset) }) else {
+            return nil
+        }
+        position += 64
+        return digest
     }
 
+    /// Digits in lower case and hyphens, 36 in all.
     mutating func uuid() -> Core.UUID? {
-        guard remaining >= 36, let first = hex(8), hyphen(), let second = hex(4), hyphen(),
-            let third = hex(4), hyphen(), let fourth = hex(4), hyphen(), let fifth = hex(12)
-        else { return nil }
-        return Core.UUID(high: first << 32 | second << 16 | third, low: fourth << 48 | fifth)
-    }
-    private mutating func hyphen() -> Bool {
-        guard line[position] == UInt8(ascii: "-") else { return false }
-        position += 1
-        return true
-    }
-    /// Who calls has seen that so many digits are there.
-    private mutating func hex(_ count: Int) -> UInt64? {
-        var value: UInt64 = 0
-        var stray: UInt8 = 0
-        for index in position..<position + count {
-            let nibble = nibbles[Int(line[index])]
-            stray |= nibble
-            value = value << 4 | UInt64(nibble & 15)
+        guard let uuid = unsafe line.withUnsafeBytes({ unsafe Core.UUID(lowerCase: $0, at: offset) }) else {
+            return nil
         }
-        guard stray < 16 else { return nil }
-        position += count
-        return value
+        position += 36
+        return uuid
     }
 
     /// Up to the next quote, which stays: a few lower-case letters, digits, hyphens and colons.

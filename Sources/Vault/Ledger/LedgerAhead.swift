@@ -41,22 +41,31 @@ final class LedgerAhead: Sendable {
         var seen: SeenObjects
         var ahead: DeletionsAhead
 
-        /// - Parameter entry: the next one; nil: malformed.
-        mutating func pass(_ entry: LedgerEntry?, into batch: inout Batch) {
+        /// False: the line is no entry.
+        mutating func pass(_ line: ArraySlice<UInt8>, into batch: inout Batch) -> Bool {
             let position = batch.first + batch.count
             batch.count += 1
-            guard let entry else { return }
+            // Apart from the others: an entry is as large as its largest kind, and is copied several times on its way.
+            if let clip = LedgerEntry.clip(fixedForm: line) {
+                pass(clip.record, clip.at, position, into: &batch)
+                return true
+            }
+            guard let entry = try? LedgerEntry(parsing: line) else { return false }
             var isSettled = false
             switch entry.body {
             case .clip(let record):
-                let isNew = seen.isNew(record.object)
-                let fate = ahead.pass(clip: record.object, at: position, isNew: isNew)
-                return batch.clips.append(Batch.Clip(position: position, at: entry.at, record: record, fate: fate))
+                pass(record, entry.at, position, into: &batch)
+                return true
             case .delete(let deletion): isSettled = ahead.pass(deletion: deletion.object, at: position)
             case .lost(let record), .quarantine(let record): ahead.pass(withdrawal: record.object, at: position)
             default: break
             }
             batch.others.append(Batch.Other(position: position, entry: entry, isSettled: isSettled))
+            return true
+        }
+        private mutating func pass(_ clip: ClipRecord, _ at: WallTime, _ position: Int, into batch: inout Batch) {
+            let fate = ahead.pass(clip: clip.object, at: position, isNew: seen.isNew(clip.object))
+            batch.clips.append(Batch.Clip(position: position, at: at, record: clip, fate: fate))
         }
     }
     private enum Step: Sendable {
@@ -138,9 +147,7 @@ final class LedgerAhead: Sendable {
                     _ = tree.append(leaf: MerkleTree.leafHash(bytes))
                     if tree.count == checkpoint?.count { root = tree.root }
                 }
-                let entry = try? LedgerEntry(parsing: bytes)
-                if entry == nil { replayed.malformed += 1 }
-                memory.pass(entry, into: &batch)
+                if !memory.pass(bytes, into: &batch) { replayed.malformed += 1 }
             }
             if batch.count >= Self.batchSize {
                 guard put(&batch) else { break }

@@ -8,21 +8,24 @@ extension LedgerEntry {
     /// Nil unless it is a `clip` or `delete` entry in our own form. What is taken here the general parser takes too, with the
     /// same result.
     init?(fixedForm line: ArraySlice<UInt8>) {
-        var scan = FixedScan(line)
-        let entry: LedgerEntry?
-        if scan.take(FixedScan.clip) {
-            entry = Self.clip(&scan)
-        } else if scan.take(FixedScan.deletion) {
-            entry = Self.deletion(&scan)
+        if let clip = Self.clip(fixedForm: line) {
+            self.init(at: clip.at, .clip(clip.record))
+        } else if let deletion = Self.deletion(fixedForm: line) {
+            self = deletion
         } else {
             return nil
         }
-        guard let entry, scan.isAtEnd else { return nil }
-        self = entry
     }
 
-    private static func clip(_ scan: inout FixedScan) -> LedgerEntry? {
-        guard let at = scan.integer(), scan.take(FixedScan.object), let object = scan.digest(),
+    /// Whether a line can be nothing else than a clip: no key comes twice in what a parser takes.
+    static func isClip(_ line: ArraySlice<UInt8>) -> Bool { FixedScan.begins(line, with: FixedScan.clip) }
+
+    /// A `clip` entry in our own form.
+    static func clip(fixedForm line: ArraySlice<UInt8>) -> (at: WallTime, record: ClipRecord)? {
+        guard isClip(line) else { return nil }
+        var scan = FixedScan(line)
+        guard scan.take(FixedScan.clip), let at = scan.integer(), scan.take(FixedScan.object),
+            let object = scan.digest(),
             scan.take(FixedScan.vault), let vault = scan.uuid(), scan.take(FixedScan.camera),
             let camera = scan.uuid(), scan.take(FixedScan.epoch), let epoch = scan.uuid(),
             scan.take(FixedScan.run), let run = scan.uuid(), scan.take(FixedScan.sequence),
@@ -31,25 +34,27 @@ extension LedgerEntry {
             let bytes = scan.integer(), bytes >= 0, scan.take(FixedScan.kind), let kind = scan.kind()
         else { return nil }
         let isSalvaged = scan.take(FixedScan.salvaged)
-        guard scan.take(FixedScan.close) else { return nil }
+        guard scan.take(FixedScan.close), scan.isAtEnd else { return nil }
         let identity = ClipIdentity(
             vault: VaultID(vault), camera: CameraID(camera), epoch: EpochID(epoch), run: RunID(run),
             sequence: UInt64(sequence), start: WallTime(microseconds: start))
-        return LedgerEntry(
-            at: WallTime(microseconds: at),
-            .clip(
-                ClipRecord(
-                    object: object, identity: identity, end: WallTime(microseconds: end), byteCount: Int(bytes),
-                    kind: kind, isSalvaged: isSalvaged)))
+        return (
+            WallTime(microseconds: at),
+            ClipRecord(
+                object: object, identity: identity, end: WallTime(microseconds: end), byteCount: Int(bytes),
+                kind: kind, isSalvaged: isSalvaged)
+        )
     }
 
-    private static func deletion(_ scan: inout FixedScan) -> LedgerEntry? {
-        guard let at = scan.integer(), scan.take(FixedScan.object), let object = scan.digest(),
+    private static func deletion(fixedForm line: ArraySlice<UInt8>) -> LedgerEntry? {
+        var scan = FixedScan(line)
+        guard scan.take(FixedScan.deletion), let at = scan.integer(), scan.take(FixedScan.object),
+            let object = scan.digest(),
             scan.take(FixedScan.camera), let camera = scan.uuid(), scan.take(FixedScan.firstStart),
             let start = scan.integer(), scan.take(FixedScan.end), let end = scan.integer(),
             scan.take(FixedScan.bytes), let bytes = scan.integer(), bytes >= 0, scan.take(FixedScan.rule),
             let cause = scan.word().flatMap({ RetentionCause($0) }), scan.take(FixedScan.policy),
-            let policy = scan.digest(), scan.take(FixedScan.quotedClose)
+            let policy = scan.digest(), scan.take(FixedScan.quotedClose), scan.isAtEnd
         else { return nil }
         return LedgerEntry(
             at: WallTime(microseconds: at),

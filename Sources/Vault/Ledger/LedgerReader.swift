@@ -32,13 +32,46 @@ struct LedgerReader: Sendable {
         let bytes = try files.contents(bundlePath(index))
         var bundle = Bundle(fileCount: bytes.count)
         bundle.entries.reserveCapacity(MerkleTree.tileWidth)
-        var reader = ByteReader(bytes)
-        while bundle.entries.count < MerkleTree.tileWidth {
-            guard let count = try? reader.u16(), count > 0, let entry = try? reader.take(Int(count)) else { break }
-            bundle.entries.append(entry)
-            bundle.wholeCount = reader.offset
-        }
+        bundle.wholeCount = Self.eachLine(of: bytes[...]) { bundle.entries.append($0) }
         return bundle
+    }
+
+    /// The lines of a bundle one after another, for who keeps hardly any of them: `buffer` serves every bundle that fits into it.
+    /// Returns their number; nil when there is no such bundle.
+    func eachLine(
+        ofBundle index: Int, through buffer: inout [UInt8], _ body: (_ offset: Int, ArraySlice<UInt8>) -> Void
+    ) throws(VaultError) -> Int? {
+        var offset = 0
+        func pass(_ line: ArraySlice<UInt8>) {
+            body(offset, line)
+            offset += 1
+        }
+        let count: Int
+        do throws(VaultError) {
+            let head = try files.head(bundlePath(index), into: &buffer)
+            guard head.attributes.count <= buffer.count else {
+                try bundle(index)?.entries.forEach(pass)
+                return offset
+            }
+            count = head.count
+        } catch {
+            guard error.code == .notFound else { throw error }
+            return nil
+        }
+        _ = Self.eachLine(of: buffer[..<count], pass)
+        return offset
+    }
+
+    /// At most as many as a bundle holds. Returns the bytes that they take.
+    private static func eachLine(of bytes: ArraySlice<UInt8>, _ body: (ArraySlice<UInt8>) -> Void) -> Int {
+        var reader = ByteReader(bytes)
+        var wholeCount = 0
+        for _ in 0..<MerkleTree.tileWidth {
+            guard let count = try? reader.u16(), count > 0, let line = try? reader.take(Int(count)) else { break }
+            body(line)
+            wholeCount = reader.offset
+        }
+        return wholeCount
     }
 
     /// How many whole entries there are, by the names of its bundles; only the last one is read.

@@ -87,9 +87,8 @@ struct MerkleTree: Sendable, Hashable {
 
     /// Of a power of two of leaves, in memory that is taken once.
     static func root(ofLeaves entries: [ArraySlice<UInt8>]) -> Hash {
-        var hashes: [UInt8] = []
-        hashes.reserveCapacity(entries.count * hashSize)
-        for entry in entries { hashes += leafHash(entry) }
+        var hashes = [UInt8](repeating: 0, count: max(entries.count, 1) * hashSize)
+        for (place, entry) in entries.enumerated() { Digest.sha256(0, entry, to: place * hashSize, in: &hashes) }
         var count = entries.count
         while count > 1 {
             count /= 2

@@ -75,6 +75,20 @@ extension ObjectID {
         return finish(&context)
     }
 
+    /// Of a byte and what follows it, as if they were one; the result comes to 32 bytes of `output`.
+    static func sha256(_ prefix: UInt8, _ bytes: ArraySlice<UInt8>, to target: Int, in output: inout [UInt8]) {
+        guard target >= 0, target + 32 <= output.count else { return }
+        var context = SHA256_CTX()
+        unsafe SHA256_Init(&context)
+        var prefix = prefix
+        unsafe SHA256_Update(&context, &prefix, 1)
+        unsafe bytes.withUnsafeBytes { unsafe update(&context, $0) }
+        unsafe output.withUnsafeMutableBytes { output in
+            guard let base = output.baseAddress else { return }
+            unsafe SHA256_Final((base + target).assumingMemoryBound(to: UInt8.self), &context)
+        }
+    }
+
     /// Of a byte and 64 that follow it in `bytes`; the 32 of the result come to `target` in `bytes`.
     static func sha256(_ prefix: UInt8, pairAt source: Int, in bytes: inout [UInt8], to target: Int) {
         guard source >= 0, source + 64 <= bytes.count, target >= 0, target + 32 <= bytes.count else { return }

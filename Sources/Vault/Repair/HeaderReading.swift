@@ -90,7 +90,7 @@ final class HeaderReading: Sendable {
         for name in try files.list(folder) {
             let path = prefix + name
             do throws(VaultError) {
-                guard let object = PackedDigest(name: name), object.firstByte == shard else {
+                guard let object = ObjectID(fileName: name), object.firstByte == shard else {
                     throw VaultError(.damaged, "\(path) is no object's name.")
                 }
                 batch.headers.append(try header(path, object, isOpen: false, &batch.buffer))
@@ -128,7 +128,7 @@ final class HeaderReading: Sendable {
 
     /// Errors: the disk's, `.headerFailure`, `.damaged` for one that is no clip of this vault.
     private func header(
-        _ path: String, _ object: PackedDigest, isOpen: Bool, _ buffer: inout [UInt8]
+        _ path: String, _ object: ObjectID, isOpen: Bool, _ buffer: inout [UInt8]
     ) throws(VaultError) -> ObjectScan.Header {
         let (count, attributes) = try files.head(path, into: &buffer)
         let header =

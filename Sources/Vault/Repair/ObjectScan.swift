@@ -5,7 +5,7 @@ import Core
 struct ObjectScan {
     /// One object's.
     struct Header: BitwiseCopyable {
-        var object: PackedDigest
+        var object: ObjectID
         var camera: CameraID
         var epoch: EpochID
         var run: RunID
@@ -69,7 +69,7 @@ struct ObjectScan {
         guard clips(epochs) < groups.values.reduce(0, { $0 + $1.clips }) else { return [] }
         var strangers: [ObjectID] = []
         try headers.each { (header) throws(VaultError) in
-            if !header.isOpen, epochs[header.epoch] != header.camera { strangers.append(header.object.id) }
+            if !header.isOpen, epochs[header.epoch] != header.camera { strangers.append(header.object) }
         }
         return strangers
     }
@@ -94,7 +94,7 @@ struct ObjectScan {
                     sequence: UInt64(clamping: header.sequence), start: WallTime(microseconds: header.start))
                 try body(
                     ClipRecord(
-                        object: header.object.id, identity: identity, end: WallTime(microseconds: header.modified),
+                        object: header.object, identity: identity, end: WallTime(microseconds: header.modified),
                         byteCount: header.bytes, isSalvaged: header.isSalvaged))
             }
         }
@@ -158,48 +158,4 @@ struct ObjectScan {
         }
         return clip
     }
-}
-
-/// A SHA-256 without memory of its own.
-struct PackedDigest: BitwiseCopyable, Comparable {
-    private var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-
-    static let zero = PackedDigest()
-    private init() {}
-
-    /// Exactly 64 lower-case hexadecimal digits, as objects' files are named.
-    init?(name: String) {
-        var name = name
-        let words = name.withUTF8 { digits -> [4 of UInt64]? in
-            guard digits.count == 64 else { return nil }
-            let nibbles = FixedScan.nibbles
-            var words: [4 of UInt64] = [0, 0, 0, 0]
-            var stray: UInt8 = 0
-            for place in 0..<64 {
-                let nibble = unsafe nibbles[Int(digits[place])]
-                stray |= nibble
-                words[place / 16] = words[place / 16] << 4 | UInt64(nibble & 15)
-            }
-            return stray < 16 ? words : nil
-        }
-        guard let words else { return nil }
-        self.words = (words[0], words[1], words[2], words[3])
-    }
-
-    var firstByte: UInt8 { UInt8(words.0 >> 56) }
-
-    var id: ObjectID {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(32)
-        for word in [words.0, words.1, words.2, words.3] {
-            for shift in stride(from: 56, through: 0, by: -8) {
-                bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
-            }
-        }
-        // 32 bytes by construction.
-        return ObjectID(digest: bytes) ?? .zero
-    }
-
-    static func == (a: Self, b: Self) -> Bool { a.words == b.words }
-    static func < (a: Self, b: Self) -> Bool { a.words < b.words }
 }
