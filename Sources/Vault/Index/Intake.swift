@@ -8,6 +8,7 @@ import GRDB
 struct Intake: ~Copyable {
     /// What clips of one epoch added.
     private struct Sums {
+        var epoch: EpochID
         var camera: CameraID
         var cameraNumber: Int64
         var epochNumber: Int64
@@ -34,6 +35,8 @@ struct Intake: ~Copyable {
     private var numbers = Numbers()
     private var sums: [Sums] = []
     private var places: [EpochID: Int] = [:]
+    /// Places found last, by a byte of the epoch: cameras take turns, and a search for each clip's would cost more than the clip's sums.
+    private var found = [Int](repeating: 0, count: 256)
     private var insertion: ClipInsertion
     private let regained: Statement
     /// False: there is no gap in whose place a clip could come again.
@@ -204,6 +207,14 @@ struct Intake: ~Copyable {
 
     /// Where the sums of a clip's epoch are.
     private mutating func place(of identity: ClipIdentity) throws -> Int {
+        let slot = Int(identity.epoch.uuid.low & 255)
+        let last = found[slot]
+        if last < sums.count, sums[last].epoch == identity.epoch, sums[last].camera == identity.camera { return last }
+        let place = try search(for: identity)
+        found[slot] = place
+        return place
+    }
+    private mutating func search(for identity: ClipIdentity) throws -> Int {
         if let place = places[identity.epoch] {
             if sums[place].camera == identity.camera { return place }
             // One epoch of two cameras: nobody records that, but a ledger may say it.
@@ -212,7 +223,7 @@ struct Intake: ~Copyable {
         places[identity.epoch] = sums.count
         sums.append(
             Sums(
-                camera: identity.camera, cameraNumber: try numbers.camera(identity.camera, db),
+                epoch: identity.epoch, camera: identity.camera, cameraNumber: try numbers.camera(identity.camera, db),
                 epochNumber: try numbers.epoch(identity.epoch, db)))
         return sums.count - 1
     }

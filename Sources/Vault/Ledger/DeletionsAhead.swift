@@ -76,6 +76,7 @@ struct DeletionsAhead {
 
     /// - Parameter isNew: no such object has come before; false when that cannot be said.
     mutating func pass(clip object: ObjectID, at position: Int, isNew: Bool) -> Fate {
+        guard !deletions.isEmpty else { return isNew ? .new : .unknown }
         let name = Name(object)
         guard let deletion = deletions[name], deletion.lastPosition > position else { return isNew ? .new : .unknown }
         if deletion.isDoomed { return .repeated }

@@ -35,37 +35,56 @@ final class LedgerAhead: Sendable {
         var count = 0
         var clips: [Clip] = []
         var others: [Other] = []
+
+        /// False: the line is no entry.
+        fileprivate mutating func append(_ line: ArraySlice<UInt8>) -> Bool {
+            let position = first + count
+            count += 1
+            // Apart from the others: an entry is as large as its largest kind, and is copied several times on its way.
+            if let clip = LedgerEntry.clip(fixedForm: line) {
+                clips.append(Clip(position: position, at: clip.at, record: clip.record, fate: .unknown))
+                return true
+            }
+            guard let entry = try? LedgerEntry(parsing: line) else { return false }
+            if case .clip(let record) = entry.body {
+                clips.append(Clip(position: position, at: entry.at, record: record, fate: .unknown))
+            } else {
+                others.append(Other(position: position, entry: entry))
+            }
+            return true
+        }
     }
     /// What the reader remembers of what it has passed, and knows of what comes.
     private struct Memory {
         var seen: SeenObjects
         var ahead: DeletionsAhead
 
-        /// False: the line is no entry.
-        mutating func pass(_ line: ArraySlice<UInt8>, into batch: inout Batch) -> Bool {
-            let position = batch.first + batch.count
-            batch.count += 1
-            // Apart from the others: an entry is as large as its largest kind, and is copied several times on its way.
-            if let clip = LedgerEntry.clip(fixedForm: line) {
-                pass(clip.record, clip.at, position, into: &batch)
-                return true
+        /// Says what becomes of the batch's clips from place `firstClip` on and of the other entries from `firstOther` on.
+        mutating func judge(_ batch: inout Batch, firstClip: Int, firstOther: Int) {
+            // One right after another: the filter is larger than a processor's caches, and so it waits for many places at once.
+            for place in firstClip..<batch.clips.count {
+                batch.clips[place].fate = seen.isNew(batch.clips[place].record.object) ? .new : .unknown
             }
-            guard let entry = try? LedgerEntry(parsing: line) else { return false }
-            var isSettled = false
-            switch entry.body {
-            case .clip(let record):
-                pass(record, entry.at, position, into: &batch)
-                return true
-            case .delete(let deletion): isSettled = ahead.pass(deletion: deletion.object, at: position)
-            case .lost(let record), .quarantine(let record): ahead.pass(withdrawal: record.object, at: position)
-            default: break
+            var place = firstClip
+            func passClips(before position: Int) {
+                while place < batch.clips.count, batch.clips[place].position < position {
+                    let clip = batch.clips[place]
+                    batch.clips[place].fate = ahead.pass(
+                        clip: clip.record.object, at: clip.position, isNew: clip.fate == .new)
+                    place += 1
+                }
             }
-            batch.others.append(Batch.Other(position: position, entry: entry, isSettled: isSettled))
-            return true
-        }
-        private mutating func pass(_ clip: ClipRecord, _ at: WallTime, _ position: Int, into batch: inout Batch) {
-            let fate = ahead.pass(clip: clip.object, at: position, isNew: seen.isNew(clip.object))
-            batch.clips.append(Batch.Clip(position: position, at: at, record: clip, fate: fate))
+            for other in firstOther..<batch.others.count {
+                let position = batch.others[other].position
+                passClips(before: position)
+                switch batch.others[other].entry.body {
+                case .delete(let deletion):
+                    batch.others[other].isSettled = ahead.pass(deletion: deletion.object, at: position)
+                case .lost(let record), .quarantine(let record): ahead.pass(withdrawal: record.object, at: position)
+                default: break
+                }
+            }
+            passClips(before: .max)
         }
     }
     private enum Step: Sendable {
@@ -142,13 +161,15 @@ final class LedgerAhead: Sendable {
                 tree.append(rootOfTile: MerkleTree.root(ofLeaves: bundle.entries))
                 if tree.count == checkpoint?.count { root = tree.root }
             }
+            let (firstClip, firstOther) = (batch.clips.count, batch.others.count)
             for bytes in bundle.entries {
                 if !isTile {
                     _ = tree.append(leaf: MerkleTree.leafHash(bytes))
                     if tree.count == checkpoint?.count { root = tree.root }
                 }
-                if !memory.pass(bytes, into: &batch) { replayed.malformed += 1 }
+                if !batch.append(bytes) { replayed.malformed += 1 }
             }
+            memory.judge(&batch, firstClip: firstClip, firstOther: firstOther)
             if batch.count >= Self.batchSize {
                 guard put(&batch) else { break }
             }
