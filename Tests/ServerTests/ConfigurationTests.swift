@@ -1,4 +1,5 @@
 import Core
+import Foundation
 import TestKit
 import Testing
 
@@ -24,6 +25,22 @@ import Testing
         let lines = failure.problems.map(\.line)
         #expect(lines == [0, 1, 2, 3, 4, 7, 9, 9])
         #expect(failure.problems[1].message.contains("`vault`?"))
+    }
+
+    @Test func `a file that cannot be read is named, with the reason and what to do`() throws {
+        let folder = try TemporaryFolder()
+        try Data([0xFF, 0xFE, 0x80]).write(to: URL(fileURLWithPath: folder.path + "/binary.yaml"))
+        for (name, reason) in [
+            ("missing.yaml", "(No such file or directory)"), (".", "(Is a directory)"),
+            ("binary.yaml", "(The file isn’t in the correct format.)"),
+        ] {
+            let path = folder.path + "/" + name
+            let error = #expect(throws: ServerError.self) { try ConfigurationReader.read(path) }
+            #expect(
+                error.map { "\($0)" } == """
+                    \(path) cannot be read. \(reason) Write one with `sudocam init`, or say where it is with --config.
+                    """)
+        }
     }
 
     @Test func `a whole file`() throws {
@@ -69,8 +86,8 @@ import Testing
 }
 
 enum VaultIDs {
-    static let one = VaultID(UUID(high: 1, low: 2))
-    static let two = VaultID(UUID(high: 3, low: 4))
+    static let one = VaultID(Core.UUID(high: 1, low: 2))
+    static let two = VaultID(Core.UUID(high: 3, low: 4))
 }
 
 @Suite struct AccountsTests {

@@ -226,7 +226,8 @@ enum OutputFile {
                 atPath: path, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
         } catch {
             throw ServerError(
-                .refused, "\(path) cannot be made.", hint: "Choose another place with --output.", underlying: error)
+                .refused, "\(path) cannot be made.", hint: "Choose another place with --output.",
+                underlying: FoundationReason(error))
         }
     }
 

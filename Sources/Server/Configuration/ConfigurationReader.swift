@@ -17,7 +17,8 @@ public struct ConfigurationReader {
         } catch {
             throw ServerError(
                 .configuration, "\(path) cannot be read.",
-                hint: "Write one with `sudocam init`, or say where it is with --config.", underlying: error)
+                hint: "Write one with `sudocam init`, or say where it is with --config.",
+                underlying: FoundationReason(error))
         }
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         switch parse(text, folder: folder) {

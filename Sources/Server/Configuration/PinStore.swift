@@ -40,7 +40,8 @@ public struct PinStore: Sendable {
         } catch {
             throw ServerError(
                 .configuration, "\(path), which remembers the vault's last state, cannot be read.",
-                hint: "Look at it; removing it only means that the next start remembers anew.", underlying: error)
+                hint: "Look at it; removing it only means that the next start remembers anew.",
+                underlying: FoundationReason(error))
         }
     }
 
@@ -62,7 +63,7 @@ public struct PinStore: Sendable {
             throw ServerError(
                 .refused, "\(path) cannot be written: the vault's last state is not remembered outside of it.",
                 hint: "Make the folder writable for SudoCam, or set StateDirectory= in its systemd unit.",
-                underlying: error)
+                underlying: FoundationReason(error))
         }
     }
 
