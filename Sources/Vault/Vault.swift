@@ -60,6 +60,8 @@ public final class Vault: Sendable {
     /// In use since `openRemotes`.
     let openedRemotes = Mutex<[Remote]>([])
     let retention = Mutex(RetentionState())
+    /// Taken while some clips are looked at once more and their deletion is entered, and while a hold is: none comes in between.
+    let protection = Mutex(())
     private let pressure = Mutex(DiskPressure.none)
     /// `vault.json` as it stands, and so who new epochs are sealed to.
     let sealing: Mutex<Sealing>

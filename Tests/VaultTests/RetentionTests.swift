@@ -1,4 +1,5 @@
 import Core
+import Dispatch
 import Synchronization
 import TestKit
 import Testing
@@ -415,6 +416,42 @@ private struct History {
         #expect(taken.count == 20)
         #expect(Set(taken) == Set(clips.prefix(20).map(\.object)))
         #expect(try await vault.verify().findings == [])
+        await vault.close()
+    }
+
+    @Test func `V23: what a hold or a lease keeps while a pass runs is not deleted by it`() async throws {
+        let temporary = try await TemporaryVault()
+        let opened = Mutex<Vault?>(nil)
+        let kept = Mutex<[ClipRecord]>([])
+        let tokens = Mutex<[RetentionLeaseToken]>([])
+        // While the pass is about to remove its first clip, the owner holds one that it has not come to, and another is read.
+        let files = GatedFileSystem { path in
+            guard path.contains("/objects/"), let vault = opened.withLock({ $0.take() }) else { return }
+            let (held, leased) = kept.withLock { ($0[0], $0[1]) }
+            let isDone = DispatchSemaphore(value: 0)
+            Task { @Sendable in
+                _ = try await vault.hold(camera: Self.camera, range: held.range, note: "")
+                let token = vault.lease(camera: Self.camera, range: leased.range)
+                tokens.withLock { $0.append(token) }
+                isDone.signal()
+            }
+            isDone.wait()
+        }
+        let vault = try await temporary.open(files: files)
+        // More than two batches.
+        let clips = try await Self.fill(vault, temporary, count: 80)
+        kept.withLock { $0 = [clips[50], clips[70]] }
+        vault.setRetention(Self.policy(keepHours: 0))
+        opened.withLock { $0 = vault }
+        let report = try await vault.applyRetention()
+        #expect(
+            Set(report.deletions.map(\.clip.object))
+                == Set(clips.map(\.object)).subtracting([clips[50].object, clips[70].object]))
+        #expect(report.isUnfinished)
+        _ = try await vault.clip(named: clips[50].object.description)
+        _ = try await vault.clip(named: clips[70].object.description)
+        #expect(try await vault.verify().findings == [])
+        withExtendedLifetime(tokens) {}
         await vault.close()
     }
 

@@ -130,7 +130,9 @@ public enum ControlClient {
         defer { close(descriptor) }
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
+        let reached = SocketPath(path)
+        defer { withExtendedLifetime(reached) {} }
+        let bytes = Array(reached.path.utf8)
         guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
             throw ServerError(.noService, "The path \(path) is too long for a socket.")
         }

@@ -58,6 +58,12 @@ public struct RecorderApplication: Sendable {
             configuration: configuration, vault: vault, recording: recording, directory: directory, media: media,
             accounts: accounts, changes: changes, time: time)
         for alarm in vault.openingAlarms { services.raise(alarm: alarm) }
+        if !SecretBytes.canLockMemory {
+            services.raise(
+                alarm:
+                    "Keys may be written to swap: this process may not lock memory. Raise LimitMEMLOCK= in its systemd unit (`ulimit -l`), or switch swap off.",
+                topic: "memory-lock")
+        }
         if let alarm = vault.diskPressure.alarm { services.raise(alarm: alarm, topic: DiskPressure.topic) }
         try await media.bind()
 

@@ -23,10 +23,12 @@ struct ControlSocket: Service {
 
     func run() async throws {
         unlink(path)
+        let address = SocketPath(path)
+        defer { withExtendedLifetime(address) {} }
         let server: NIOAsyncChannel<NIOAsyncChannel<ByteBuffer, ByteBuffer>, Never>
         do {
             server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                .bind(unixDomainSocketPath: path) { channel in
+                .bind(unixDomainSocketPath: address.path) { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
                     }

@@ -25,9 +25,12 @@ public final class Remote: Sendable {
         self.store = store
         about = Mutex(description)
         lane = .serial("remote.\(description.name)")
-        state = try RemoteState(vault.layout.remoteState(description.name))
+        // Who only reads writes neither: both belong to the process that holds the lock.
+        let isReading = vault.mode == .read
+        state = try RemoteState(isReading ? "" : vault.layout.remoteState(description.name))
         cache = try RemoteCache(
-            vault.layout.remoteCache(description.name), limit: description.cacheBytes, files: vault.files)
+            isReading ? nil : vault.layout.remoteCache(description.name), limit: description.cacheBytes,
+            files: vault.files)
     }
 
     func set(_ description: RemoteDescription) {

@@ -18,14 +18,21 @@ final class RemoteCache: Sendable {
         var clock: UInt64 = 0
     }
     private let folder: String
+    private let isKeeping: Bool
     private let files: any FileSystem
     private let state: Mutex<State>
 
     /// Errors: those of the files.
-    init(_ folder: String, limit: Int, files: any FileSystem) throws(VaultError) {
-        self.folder = folder
+    /// - Parameter folder: nil: nothing is kept.
+    init(_ folder: String?, limit: Int, files: any FileSystem) throws(VaultError) {
+        self.folder = folder ?? ""
         self.files = files
-        var state = State(limit: limit)
+        isKeeping = folder != nil
+        var state = State(limit: folder == nil ? 0 : limit)
+        guard let folder else {
+            self.state = Mutex(state)
+            return
+        }
         try files.makeDirectory(parent(of: folder))
         try files.makeDirectory(folder)
         var found: [(part: Part, modified: Int64)] = []
@@ -79,7 +86,7 @@ final class RemoteCache: Sendable {
 
     var bytes: Int { state.withLock { $0.bytes } }
     func set(limit: Int) {
-        state.withLock { $0.limit = limit }
+        state.withLock { $0.limit = isKeeping ? limit : 0 }
         shrink()
     }
 

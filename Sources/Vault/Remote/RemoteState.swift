@@ -55,7 +55,7 @@ final class RemoteState: Sendable {
         ON CONFLICT (object) DO UPDATE SET entry = excluded.entry, rank = excluded.rank, end = excluded.end
         """
 
-    /// Makes it when it is missing or unusable. Errors: `.index`, `.noSpace`.
+    /// Makes it when it is missing or unusable; for an empty path one that is gone with the process. Errors: `.index`, `.noSpace`.
     init(_ path: String) throws(VaultError) {
         do throws(VaultError) { database = try Self.open(path) } catch {
             guard error.code == .index else { throw error }

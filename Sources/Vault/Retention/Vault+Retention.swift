@@ -114,8 +114,10 @@ extension Vault {
         while !left.isEmpty {
             let batch = left.prefix(Self.deletionBatch)
             left = left.dropFirst(batch.count)
-            try delete(batch.map { ($0.clip, $0.cause) }, policy, entered: tail.policy)
-            report.deletions += batch.map { RetentionReport.Deletion(clip: $0.clip, cause: $0.cause) }
+            let deleted = try deleteUnprotected(batch.map { ($0.clip, $0.cause) }, policy, entered: tail.policy)
+            report.deletions += deleted.map { RetentionReport.Deletion(clip: $0.0, cause: $0.1) }
+            // In place of what is kept since the pass looked, others may have to go.
+            if deleted.count < batch.count { report.isUnfinished = true }
         }
         guard isIndexCurrent else { return report }
         if isTrusted { report.shreddedEpochs = try shredEmptyEpochs(before: now.utcDay - 1) }
@@ -152,6 +154,32 @@ extension Vault {
     func delete(
         _ clips: [(ClipRecord, RetentionCause)], _ policy: RetentionPolicy, entered: ObjectID? = nil
     ) throws(VaultError) {
+        try enter(clips, policy, entered)
+        _ = try unlink(clips.map(\.0.object))
+    }
+
+    /// The same, but for what a hold or a lease keeps by now: a pass may take half a minute after it looked.
+    /// - Returns: what was deleted.
+    private func deleteUnprotected(
+        _ clips: [(ClipRecord, RetentionCause)], _ policy: RetentionPolicy, entered: ObjectID?
+    ) throws(VaultError) -> [(ClipRecord, RetentionCause)] {
+        let deleted = try protection.withLock { (_) throws(VaultError) in
+            let isIndexCurrent = try committer().settle()
+            let holds = try index.holds() + (isIndexCurrent ? [] : ledger.tail(from: index.position()).holds)
+            let (leases, now) = (retention.withLock { Array($0.leases.values) }, time.wallNow())
+            let left = clips.filter { (clip, _) in
+                !holds.contains { $0.covers(clip) } && !leases.contains { $0.covers(clip, at: now) }
+            }
+            if !left.isEmpty { try enter(left, policy, entered) }
+            return left
+        }
+        _ = try unlink(deleted.map(\.0.object))
+        return deleted
+    }
+
+    private func enter(
+        _ clips: [(ClipRecord, RetentionCause)], _ policy: RetentionPolicy, _ entered: ObjectID?
+    ) throws(VaultError) {
         let now = time.wallNow()
         let digest = policy.digest
         var entries: [LedgerEntry] = []
@@ -168,7 +196,6 @@ extension Vault {
         }
         try committer().commit(entries)
         for (clip, cause) in clips { hub.send(.deleted(clip, cause)) }
-        _ = try unlink(clips.map(\.0.object))
     }
 
     /// Takes away files whose removal the ledger has.
@@ -262,7 +289,12 @@ extension Vault {
             note.isEmpty
             ? nil
             : try AgeFile.seal(SecretBytes(text: note), to: recipients)
-        try await commit(.hold(HoldRecord(hold: hold, camera: camera, range: range, note: sealed)))
+        let committer = try committer()
+        let entry = LedgerEntry(
+            at: time.wallNow(), .hold(HoldRecord(hold: hold, camera: camera, range: range, note: sealed)))
+        try await reads.run { [self] () throws(VaultError) in
+            try protection.withLock { (_) throws(VaultError) in try committer.commit([entry]) }
+        }
         return hold
     }
 
