@@ -77,9 +77,11 @@ extension RecorderServices {
         out.family("clock_trusted", "gauge", "0 while nobody vouches for the wall clock.")
         out.value("clock_trusted", [], retained.isTimeTrusted ? 1 : 0)
         if let scrub = self.scrub.current {
-            let age = max(0, time.wallNow() - scrub.verifiedSince) / 1_000_000
-            out.family("last_verified_age_seconds", "gauge", "Age of the oldest check of something kept (V34).")
-            out.value("last_verified_age_seconds", [], age)
+            // Absent while something was never checked: any number would be untrue.
+            if let since = scrub.verifiedSince {
+                out.family("last_verified_age_seconds", "gauge", "Age of the oldest check of something kept (V34).")
+                out.value("last_verified_age_seconds", [], max(0, time.wallNow() - since) / 1_000_000)
+            }
             out.family("verified_shards", "gauge", "Of the 256 folders, those that were ever checked.")
             out.value("verified_shards", [], scrub.shards.count { $0 != nil })
             out.family("verification_findings", "gauge", "Things kept that are not what they were.")

@@ -57,7 +57,10 @@ public struct RecorderApplication: Sendable {
         let services = RecorderServices(
             configuration: configuration, vault: vault, recording: recording, directory: directory, media: media,
             accounts: accounts, changes: changes, time: time)
-        for alarm in vault.openingAlarms { services.raise(alarm: alarm) }
+        for alarm in vault.openingAlarms {
+            services.raise(alarm: alarm)
+            logger.error("found at the start", metadata: ["alarm": "\(alarm)"])
+        }
         if !SecretBytes.canLockMemory {
             services.raise(
                 alarm:
