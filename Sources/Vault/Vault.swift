@@ -60,6 +60,8 @@ public final class Vault: Sendable {
     /// In use since `openRemotes`.
     let openedRemotes = Mutex<[Remote]>([])
     let retention = Mutex(RetentionState())
+    /// What was deleted since the vault was opened, by cause without a rule's number: by rules, for space, by order.
+    let deletedSoFar = Mutex<[String: DeletedSoFar]>([:])
     /// Taken while some clips are looked at once more and their deletion is entered, and while a hold is: none comes in between.
     let protection = Mutex(())
     private let pressure = Mutex(DiskPressure.none)

@@ -395,6 +395,7 @@ private struct History {
         #expect(told == [clips[0], clips[1], clips[3]].map(\.object))
         let log = try await vault.retentionLog(since: WallTime(microseconds: 0), limit: 100)
         #expect(log.count { if case .deleted(let one) = $0.kind { one.cause == .diskFull } else { false } } == 3)
+        #expect(vault.deleted["disk-full"]?.clips == 3)
         #expect(try await vault.verify().findings == [])
         try await vault.release(hold)
         #expect(try await vault.applyRetention().deletions.map(\.clip) == [clips[2]])

@@ -134,6 +134,12 @@ struct IdleLock: Service {
                 // What follows the colon is this time's path and reason: one alarm of a kind is enough.
                 recorder.raise(alarm: text, topic: String(text.prefix { $0 != ":" }))
             case .disk(let pressure): tell(pressure)
+            case .deleted(let clip, .diskFull):
+                // Unlike what a rule takes, its owner may have counted on it (case V17).
+                logger.warning(
+                    "deleted, since the disk is full",
+                    metadata: ["camera": "\(clip.camera)", "from": "\(clip.start)", "to": "\(clip.end)"])
+                changes.changed()
             case .committed, .gap, .deleted, .locked, .unlocked: changes.changed()
             }
         }

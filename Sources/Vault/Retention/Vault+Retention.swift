@@ -19,6 +19,11 @@ public struct RetentionReport: Sendable {
     public var freedBytes: Int { deletions.reduce(0) { $0 + $1.clip.byteCount } }
 }
 
+public struct DeletedSoFar: Sendable, Hashable {
+    public var clips = 0
+    public var bytes = 0
+}
+
 /// What the running vault remembers of retention.
 struct RetentionState {
     var policy = RetentionPolicy()
@@ -195,8 +200,18 @@ extension Vault {
                             cause: cause, policy: digest))))
         }
         try committer().commit(entries)
+        deletedSoFar.withLock { counts in
+            for (clip, cause) in clips {
+                let kind = if case .age = cause { "age" } else { cause.description }
+                counts[kind, default: DeletedSoFar()].clips += 1
+                counts[kind, default: DeletedSoFar()].bytes &+= clip.byteCount
+            }
+        }
         for (clip, cause) in clips { hub.send(.deleted(clip, cause)) }
     }
+
+    /// What was deleted since the vault was opened, by cause (`age`, `camera-budget`, …): whoever asked for it, a rule or a full disk.
+    public var deleted: [String: DeletedSoFar] { deletedSoFar.withLock { $0 } }
 
     /// Takes away files whose removal the ledger has.
     /// - Returns: false when the index could not be told: then it is done once more, later.
