@@ -18,6 +18,8 @@ public enum VaultEvent: Sendable, Hashable {
     case unlocked
     /// Something the owner must hear of.
     case alarm(String)
+    /// An alarm that began with these words, up to its colon, is over.
+    case calm(String)
     case disk(DiskPressure)
 }
 

@@ -133,6 +133,7 @@ struct IdleLock: Service {
                 logger.error("alarm", metadata: ["alarm": "\(text)"])
                 // What follows the colon is this time's path and reason: one alarm of a kind is enough.
                 recorder.raise(alarm: text, topic: String(text.prefix { $0 != ":" }))
+            case .calm(let topic): recorder.clear(topic: topic)
             case .disk(let pressure): tell(pressure)
             case .deleted(let clip, .diskFull):
                 // Unlike what a rule takes, its owner may have counted on it (case V17).
