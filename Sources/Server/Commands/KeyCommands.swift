@@ -242,7 +242,7 @@ public enum KeyCommands {
         let recipient = try AgeIdentity(text: identity).recipient.description
         guard try await list(configuration).recipients.contains(where: { $0.recipient == recipient }) else {
             throw VaultError(
-                .noMatch, "This vault is not sealed to that identity.", hint: "`sudocam key list` shows whose it is.")
+                .keys, "This identity is not one of the vault's.", hint: "`sudocam key list` shows whose it is.")
         }
     }
 
