@@ -27,6 +27,8 @@ extension KeyCommands {
         try await reading(configuration) { vault in
             let clip = try await clip(configuration, what, camera, vault)
             let output = try OutputFile(path)
+            let lease = ControlClient.lease(vault: configuration.vault, camera: clip.camera, range: clip.range)
+            defer { withExtendedLifetime(lease) {} }
             try await vault.readObject(clip, handingOut: 0..<0) { (_) throws(VaultError) in }
             let request = Request(
                 action: .share, credential: credential.kind, recipient: recipient.description, object: clip.object)
@@ -120,6 +122,10 @@ extension KeyCommands {
         let output = try OutputFolder(folder)
         return try await reading(configuration) { vault in
             let id = try VaultCommands.camera(camera, configuration, vault)
+            let midnight = WallTime(microseconds: utcDay * 86_400_000_000)
+            let lease = ControlClient.lease(
+                vault: configuration.vault, camera: id, range: TimeRange(midnight, midnight + 86_400_000_000))
+            defer { withExtendedLifetime(lease) {} }
             // Unsealed it comes too, but sealed on its way: to an identity that lives as long as this call.
             let carrier = try AgeIdentity.random()
             let request = Request(
@@ -176,7 +182,8 @@ extension KeyCommands {
             }.joined()
             try OutputFile.write(Array(list.utf8), to: output.part + "/objects.txt")
             let readme = readme(
-                camera: camera, id: id, day: day, clips: export.clips.count - missing.count, isSealed: recipient != nil,
+                camera: camera, id: id, day: day, clips: export.clips.count - missing.count,
+                isSealed: recipient != nil,
                 hasObjects: hasObjects)
             try OutputFile.write(Array(readme.utf8), to: output.part + "/README.txt")
             try output.publish()

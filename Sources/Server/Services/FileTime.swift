@@ -12,13 +12,10 @@ package enum FileTime {
         date(time).formatted(.iso8601.dateSeparator(.omitted).timeSeparator(.omitted))
     }
 
-    /// `2026-11-25T14:03:27.480Z`, or with all of its microseconds where there are any: what was read here and is given back finds
-    /// the same clip.
+    /// `2026-11-25T14:03:27.480000Z`: with its microseconds, so that what was read here and is given back finds the same clip.
     package static func iso(_ time: WallTime) -> String {
-        let fraction = time.microseconds - seconds(time) * 1_000_000
-        let isWhole = fraction % 1000 == 0
-        let digits = String(isWhole ? fraction / 1000 : fraction)
-        let zeros = String(repeating: "0", count: (isWhole ? 3 : 6) - digits.count)
+        let digits = String(time.microseconds - seconds(time) * 1_000_000)
+        let zeros = String(repeating: "0", count: 6 - digits.count)
         return String(date(time).formatted(.iso8601).dropLast()) + ".\(zeros)\(digits)Z"
     }
 
