@@ -111,8 +111,10 @@ public enum RetentionCommands {
         }
         let store = PinStore(configuration)
         let (vault, pin) = try await store.openWriting(configuration, time: time)
-        vault.setRetention(configuration.retentionPolicy(vault: vault.id))
         do {
+            let policy = configuration.retentionPolicy(vault: vault.id)
+            try vault.check(policy)
+            vault.setRetention(policy)
             let answer = try await perform(request, vault, names(configuration, vault.id))
             try? store.save(try await vault.pin(after: pin))
             await vault.close()
@@ -126,7 +128,7 @@ public enum RetentionCommands {
     /// - Parameter isDryRun: only looks, and so only reads.
     public static func apply(_ configuration: Configuration, isDryRun: Bool) async throws -> Applied {
         if isDryRun {
-            return try await reading(configuration) { vault, policy, names in
+            return try await deciding(configuration) { vault, policy, names in
                 applied(try await vault.planRetention(policy), true, names)
             }
         }
@@ -193,7 +195,7 @@ public enum RetentionCommands {
     }
 
     public static func plan(_ configuration: Configuration) async throws -> Plan {
-        try await reading(configuration) { vault, policy, names in
+        try await deciding(configuration) { vault, policy, names in
             let plan = try await vault.retentionPlan(policy)
             return Plan(
                 rules: policy.rules.map { text($0, names) },
@@ -235,7 +237,7 @@ public enum RetentionCommands {
     public static func explain(_ configuration: Configuration, _ what: String, camera: String?) async throws
         -> [Explained]
     {
-        try await reading(configuration) { vault, policy, names in
+        try await deciding(configuration) { vault, policy, names in
             var objects: [ObjectID] = []
             if let object = ObjectID(what) {
                 objects = [object]
@@ -277,7 +279,7 @@ public enum RetentionCommands {
     }
 
     public static func simulate(_ configuration: Configuration, days: Int) async throws -> Simulated {
-        try await reading(configuration) { vault, policy, names in
+        try await deciding(configuration) { vault, policy, names in
             let simulation = try await vault.simulateRetention(policy, days: days)
             return Simulated(
                 basisDays: Double(simulation.basis) / 86_400e6,
@@ -365,6 +367,17 @@ public enum RetentionCommands {
             vault.lock()
             await vault.close()
             throw error
+        }
+    }
+
+    /// The same, where the policy is what is asked about.
+    private static func deciding<Value>(
+        _ configuration: Configuration,
+        _ body: (Vault, RetentionPolicy, [CameraID: String]) async throws -> Value
+    ) async throws -> Value {
+        try await reading(configuration) { vault, policy, names in
+            try vault.check(policy)
+            return try await body(vault, policy, names)
         }
     }
 

@@ -13,9 +13,9 @@ extension ConfigurationReader {
         for (keyNode, value) in mapping {
             switch keyNode.string ?? "" {
             case "rules": retention.rules = rules(value)
-            case "each-camera": retention.eachCamera = size(value, "each-camera")
-            case "total": retention.total = size(value, "total")
-            case "keep-free": retention.keepFree = size(value, "keep-free") ?? retention.keepFree
+            case "each-camera": retention.eachCamera = budget(value, "each-camera")
+            case "total": retention.total = budget(value, "total")
+            case "keep-free": retention.keepFree = budget(value, "keep-free") ?? retention.keepFree
             case let other:
                 let known = ["rules", "each-camera", "total", "keep-free"]
                 add(keyNode, "unknown key `\(other)` in `retention`\(suggestion(other, known))")
@@ -106,6 +106,16 @@ extension ConfigurationReader {
             return nil
         }
         return duration
+    }
+
+    /// A size that footage fits in: `0`, or `500` for 500GB, would let everything go.
+    mutating func budget(_ node: Node, _ key: String) -> Int? {
+        guard let size = size(node, key) else { return nil }
+        guard size >= RetentionPolicy.smallestBudget else {
+            add(node, "`\(key)` is \(size) bytes: at least 1MB is wanted, with its unit, as in 500GB")
+            return nil
+        }
+        return size
     }
 
     /// `500GB`, `64MiB`, `2TB`, or a number of bytes.

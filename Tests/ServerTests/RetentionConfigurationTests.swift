@@ -1,0 +1,56 @@
+import Core
+import TestKit
+import Testing
+import Vault
+
+@testable import Server
+
+@Suite struct RetentionConfigurationTests {
+    private func problems(_ text: String) -> [ConfigurationProblem] {
+        guard case .failure(let failure) = ConfigurationReader.parse("vault: v\n" + text, folder: "/") else {
+            return []
+        }
+        return failure.problems
+    }
+
+    @Test func `sizes are decimal digits with a unit`() {
+        for (text, size) in [
+            ("500GB", 500_000_000_000), ("64MiB", 64 << 20), ("1.5 TB", 1_500_000_000_000), ("2000000", 2_000_000),
+        ] { #expect(Quantity.size(text) == size) }
+        for text in [
+            "0x10GB", "1e3GB", "inf", "nanGB", "-1GB", "+1GB", "GB", "1.GB", ".5GB", "1.2.3GB", "1,5GB", "٣GB",
+        ] {
+            #expect(Quantity.size(text) == nil, "\(text)")
+        }
+    }
+
+    @Test func `a budget that no footage fits in is an error with its line`() {
+        for wrong in ["0", "500", "999999", "0.1MB"] {
+            for key in ["total", "each-camera", "keep-free"] {
+                #expect(problems("retention:\n  \(key): \(wrong)").map(\.line) == [3], "\(key): \(wrong)")
+            }
+            #expect(problems("cameras:\n  a:\n    source: \"test:\"\n    bytes: \(wrong)").map(\.line) == [5])
+        }
+        #expect(problems("retention: { total: 1MB, each-camera: 1MB, keep-free: 1MB }").isEmpty)
+    }
+
+    @Test func `a keep-free beyond half of the disk decides about nothing`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let writer = try await vault.beginClip(
+            camera: .random(), run: .random(), start: temporary.time.wallNow())
+        try await writer.append(patternBytes(5000))
+        _ = try await writer.finish(end: temporary.time.wallNow() + 1_000_000)
+        await vault.close()
+        var configuration = Configuration(vault: temporary.path)
+        configuration.retention.keepFree = 900_000_000_000_000
+        await #expect(throws: VaultError(.invalid, "")) { try await RetentionCommands.plan(configuration) }
+        for isDryRun in [true, false] {
+            await #expect(throws: VaultError(.invalid, "")) {
+                try await RetentionCommands.apply(configuration, isDryRun: isDryRun)
+            }
+        }
+        configuration.retention.keepFree = 1_000_000
+        #expect(try await RetentionCommands.apply(configuration, isDryRun: false).deletions.isEmpty)
+    }
+}
