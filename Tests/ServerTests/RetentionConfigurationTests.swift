@@ -54,3 +54,27 @@ import Vault
         #expect(try await RetentionCommands.apply(configuration, isDryRun: false).deletions.isEmpty)
     }
 }
+
+@Suite struct RetentionCommandsTests {
+    @Test func `apply with another policy than the recorder's deletes nothing and says what to do`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let writer = try await vault.beginClip(camera: .random(), run: .random(), start: temporary.time.wallNow())
+        try await writer.append(patternBytes(5000))
+        _ = try await writer.finish(end: temporary.time.wallNow() + 1_000_000)
+        temporary.time.advance(microseconds: 3_600_000_000)
+        var configuration = Configuration(vault: temporary.path)
+        configuration.retention.rules = [.init(keep: 60_000_000)]
+        let old = configuration.retentionPolicy(vault: vault.id)
+        vault.setRetention(old)
+        configuration.retention.rules = [.init(keep: 86_400_000_000)]
+        let new = configuration.retentionPolicy(vault: vault.id)
+        let error = await #expect(throws: VaultError.self) {
+            try await RetentionCommands.perform(.init(action: .apply, policy: new.digest), vault, [:])
+        }
+        #expect(error?.code == .invalid && error?.hint == "`sudocam reload` first.")
+        let applied = try await RetentionCommands.perform(.init(action: .apply, policy: old.digest), vault, [:]).applied
+        #expect(applied?.deletions.count == 1)
+        await vault.close()
+    }
+}

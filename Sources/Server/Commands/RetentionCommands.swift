@@ -66,6 +66,8 @@ public enum RetentionCommands {
         var note: String?
         /// Days since 1970-01-01 UTC.
         var day: Int64?
+        /// The digest of the policy that was shown; to apply another one would not be what was agreed to.
+        var policy: ObjectID?
     }
     struct Answer: Codable, Sendable {
         var applied: Applied?
@@ -79,6 +81,11 @@ public enum RetentionCommands {
         var answer = Answer()
         switch request.action {
         case .apply:
+            if let policy = request.policy, policy != vault.retentionPolicy.digest {
+                throw VaultError(
+                    .invalid, "The recorder still uses the old configuration: nothing was deleted.",
+                    hint: "`sudocam reload` first.")
+            }
             answer.applied = applied(try await vault.applyRetention(), false, names)
         case .hold:
             guard let from = request.from, let to = request.to else {
@@ -132,7 +139,8 @@ public enum RetentionCommands {
                 applied(try await vault.planRetention(policy), true, names)
             }
         }
-        guard let applied = try await ask(configuration, Request(action: .apply)).applied else {
+        let policy = try await reading(configuration) { _, policy, _ in policy.digest }
+        guard let applied = try await ask(configuration, Request(action: .apply, policy: policy)).applied else {
             throw ServerError(.refused, "The recorder did not say what it did.")
         }
         return applied
