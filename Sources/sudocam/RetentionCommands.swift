@@ -35,6 +35,19 @@ private func text(_ applied: RetentionCommands.Applied) -> String {
     return lines.joined(separator: "\n")
 }
 
+/// Before a question about what cannot be undone.
+private func wantTerminal(_ flag: String) throws {
+    guard isatty(STDIN_FILENO) == 1 else {
+        throw CommandFailure("There is no terminal to ask on. Say \(flag) if you mean it.")
+    }
+}
+
+/// Asks on standard error, so that standard output holds the answer alone.
+private func isAgreed(_ question: String) -> Bool {
+    FileHandle.standardError.write(Data(question.utf8))
+    return ["y", "yes"].contains(readLine()?.lowercased())
+}
+
 private func text(_ copy: KeyCopy) -> String {
     switch copy.outcome {
     case .destroyed: "Remote \(copy.remote): its copy of the key is destroyed."
@@ -142,7 +155,7 @@ extension RetentionCommand {
 
     struct Apply: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "One pass now. On a terminal it shows first what would go, and asks.")
+            abstract: "One pass now. It shows first what would go, and asks.")
         @OptionGroup var configuration: ConfigurationOptions
         @Flag(help: "Only show what would go.") var dryRun = false
         @Flag(help: "Do not ask.") var yes = false
@@ -155,14 +168,16 @@ extension RetentionCommand {
                     let applied = try await RetentionCommands.apply(settings, isDryRun: true)
                     return try output.print(applied) { text(applied) }
                 }
-                if !yes, isatty(STDIN_FILENO) == 1, isatty(STDOUT_FILENO) == 1 {
+                if !yes {
+                    try wantTerminal("--yes")
                     let planned = try await RetentionCommands.apply(settings, isDryRun: true)
-                    print(text(planned))
-                    guard !planned.deletions.isEmpty else { return }
-                    print("Delete for good? [y/N] ", terminator: "")
-                    fflush(nil)
-                    guard readLine()?.lowercased() == "y" else { return print("Nothing was deleted.") }
+                    // Beside the answer on standard output, which may go into a file.
+                    FileHandle.standardError.write(Data((text(planned) + "\n").utf8))
+                    guard planned.deletions.isEmpty || isAgreed("Delete for good? [y/N] ") else {
+                        return try output.print(planned) { "Nothing was deleted." }
+                    }
                 }
+                // Also when nothing is to go: a pass finishes what an interrupted one left.
                 let applied = try await RetentionCommands.apply(settings, isDryRun: false)
                 try output.print(applied) { text(applied) }
             }
@@ -265,14 +280,12 @@ extension RetentionCommand {
         func run() async throws {
             try await reporting {
                 if !yes {
-                    guard isatty(STDIN_FILENO) == 1 else {
-                        throw CommandFailure("There is no terminal to ask on. Say --yes if you mean it.")
-                    }
-                    print(
-                        "Destroy the key of \(camera), \(day)? Nothing of that day can be seen again, and its events go with their footage. [y/N] ",
-                        terminator: "")
-                    fflush(nil)
-                    guard readLine()?.lowercased() == "y" else { return print("Nothing was destroyed.") }
+                    try wantTerminal("--yes")
+                    guard
+                        isAgreed(
+                            "Destroy the key of \(camera), \(day)? Nothing of that day can be seen again, and its events go with their footage. [y/N] "
+                        )
+                    else { throw CommandFailure("Nothing was destroyed.") }
                 }
                 let shredded = try await RetentionCommands.shred(try configuration.read(), camera: camera, day: day)
                 try output.print(shredded) {

@@ -81,7 +81,7 @@ public enum RetentionCommands {
         var answer = Answer()
         switch request.action {
         case .apply:
-            if let policy = request.policy, policy != vault.retentionPolicy.digest {
+            if case .write = vault.mode, let policy = request.policy, policy != vault.retentionPolicy.digest {
                 throw VaultError(
                     .invalid, "The recorder still uses the old configuration: nothing was deleted.",
                     hint: "`sudocam reload` first.")
@@ -122,6 +122,8 @@ public enum RetentionCommands {
             let policy = configuration.retentionPolicy(vault: vault.id)
             try vault.check(policy)
             vault.setRetention(policy)
+            var request = request
+            request.policy = nil
             let answer = try await perform(request, vault, names(configuration, vault.id))
             try? store.save(try await vault.pin(after: pin))
             await vault.close()
@@ -139,7 +141,8 @@ public enum RetentionCommands {
                 applied(try await vault.planRetention(policy), true, names)
             }
         }
-        let policy = try await reading(configuration) { _, policy, _ in policy.digest }
+        // Where the vault cannot be read no policy was shown, and none is agreed to; what is wrong is told below.
+        let policy = (try? await reading(configuration) { _, policy, _ in policy.digest }) ?? .zero
         guard let applied = try await ask(configuration, Request(action: .apply, policy: policy)).applied else {
             throw ServerError(.refused, "The recorder did not say what it did.")
         }
