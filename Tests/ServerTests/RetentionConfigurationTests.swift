@@ -77,4 +77,27 @@ import Vault
         #expect(applied?.deletions.count == 1)
         await vault.close()
     }
+
+    @Test
+    func `explain finds a camera that the configuration does not name, and says that the clock counts for nothing`()
+        async throws
+    {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let camera = CameraID.random()
+        let start = temporary.time.wallNow()
+        let writer = try await vault.beginClip(camera: camera, run: .random(), start: start)
+        try await writer.append(patternBytes(5000))
+        _ = try await writer.finish(end: start + 10_000_000)
+        await vault.close()
+        var configuration = Configuration(vault: temporary.path)
+        configuration.retention.rules = [.init(keep: 60_000_000)]
+        let explained = try await RetentionCommands.explain(configuration, FileTime.iso(start + 1_000_000), camera: nil)
+        #expect(explained.map(\.camera) == [camera.description])
+        // The vault's time is years ago, by the clock of this machine, unless a time service vouches for that.
+        if !RetentionCommands.time.isWallSynchronised() {
+            #expect(explained.first?.timeTrusted == false)
+            #expect(explained.first?.verdict.contains("nobody vouches for the clock now") == true)
+        }
+    }
 }

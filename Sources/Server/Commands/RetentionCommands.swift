@@ -236,6 +236,8 @@ public enum RetentionCommands {
         public var kind: String
         /// What decides, in a sentence.
         public var verdict: String
+        /// False: nobody vouches for the clock, and until somebody does nothing goes by age or budget.
+        public var timeTrusted: Bool
         /// When the rule lets it go.
         public var until: String?
         public var minimumUntil: String?
@@ -253,7 +255,9 @@ public enum RetentionCommands {
             if let object = ObjectID(what) {
                 objects = [object]
             } else if let time = FileTime.parse(what, now: time.wallNow()) {
-                let ids = try camera.map { [try VaultCommands.camera($0, configuration, vault)] } ?? names.keys.sorted()
+                // Of the index, not of the file: what is archived is found too.
+                let ids =
+                    try camera.map { [try VaultCommands.camera($0, configuration, vault)] } ?? vault.recordedCameras()
                 for id in ids {
                     if let clip = try await vault.clip(at: time, camera: id) { objects.append(clip.object) }
                 }
@@ -434,7 +438,7 @@ public enum RetentionCommands {
     ) -> Explained {
         var until: WallTime?
         var changes: [String] = []
-        let verdict: String
+        var verdict: String
         switch explanation.verdict {
         case .held(let hold):
             verdict = "Hold \(hold) keeps it, whatever rules and budgets say."
@@ -458,12 +462,19 @@ public enum RetentionCommands {
         }
         if case .held = explanation.verdict {
         } else {
+            if !explanation.isTimeTrusted {
+                verdict +=
+                    " But nobody vouches for the clock now: until then nothing goes by age or budget, only by a full disk."
+                let change = "`sudocam retention confirm-time` vouches for the clock as it is now."
+                if !changes.contains(change) { changes.append(change) }
+            }
             changes.append("`sudocam retention hold` keeps it until it is released.")
         }
         return Explained(
             object: explanation.clip.object, camera: name(explanation.clip.camera, names),
             start: FileTime.iso(explanation.clip.start), end: FileTime.iso(explanation.clip.end),
-            kind: explanation.clip.kind.rawValue, verdict: verdict, until: until.map(FileTime.iso),
+            kind: explanation.clip.kind.rawValue, verdict: verdict, timeTrusted: explanation.isTimeTrusted,
+            until: until.map(FileTime.iso),
             minimumUntil: explanation.minimumUntil.map(FileTime.iso),
             budgets: explanation.budgets.map {
                 Explained.Budget(

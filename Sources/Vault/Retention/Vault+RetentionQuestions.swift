@@ -27,6 +27,8 @@ public struct RetentionExplanation: Sendable {
     }
     public var clip: ClipRecord
     public var verdict: Verdict
+    /// False: nobody vouches for the wall clock, so nothing goes by age or budget.
+    public var isTimeTrusted: Bool
     /// Until then no budget touches it.
     public var minimumUntil: WallTime?
     /// What else may take it, soonest first.
@@ -164,31 +166,65 @@ extension Vault {
             } else {
                 .noRule
             }
-        var explanation = RetentionExplanation(clip: clip, verdict: verdict)
-        if let minimum = governing?.rule.minimum, minimum > 0 { explanation.minimumUntil = clip.end + minimum }
-        let usages = try index.usage()
+        var explanation = RetentionExplanation(clip: clip, verdict: verdict, isTimeTrusted: isTimeTrusted)
+        // What is on hold no budget and no full disk takes.
+        if case .held = verdict { return explanation }
+        // Of doubtful time, it has no age that a minimum could be compared with.
+        if !isDoubtful, let minimum = governing?.rule.minimum, minimum > 0 {
+            explanation.minimumUntil = clip.end + minimum
+        }
         var rates: [CameraID: Int] = [:]
-        for usage in usages { rates[usage.camera] = try rate(usage, now) }
+        for usage in try index.usage() { rates[usage.camera] = try rate(usage, now) }
         let rateOfAll = rates.values.reduce(0, +)
-        func add(_ cause: RetentionCause, _ limit: Int, _ room: Int, _ rate: Int) {
-            let distance = max(0, room)
+        let protected = try protected(leases.filter { $0.expires > now })
+        /// What is still there when its turn comes: itself, what goes after it, and of what would go before it all that may not.
+        func staying(_ camera: CameraID?, here: Bool) throws(VaultError) -> Int {
+            let later =
+                isDoubtful
+                ? try index.bytes(camera, after: WallTime(microseconds: .min), doubtful: false, here: here)
+                    + index.bytes(camera, after: clip.start, doubtful: true, here: here)
+                : try index.bytes(camera, after: clip.start, doubtful: false, here: here)
+            let kept = protected.filter { (owner, other) in
+                (camera == nil || owner == camera) && (!here || other.isHere) && other.object != clip.object
+                    && (other.isDoubtful == isDoubtful ? other.start <= clip.start : other.isDoubtful)
+            }
+            return clip.byteCount + later + kept.reduce(0) { $0 + $1.1.byteCount }
+        }
+        func add(_ cause: RetentionCause, _ limit: Int, _ staying: Int, _ rate: Int) {
+            let distance = max(0, limit - staying)
             let expected = rate > 0 ? now + Int64(min(Double(distance) / Double(rate) * 86_400e6, 1e17)) : nil
             explanation.budgets.append(
                 RetentionExplanation.Budget(cause: cause, limit: limit, distance: distance, expected: expected))
         }
         if let budget = policy.budget(clip.camera) {
-            let newer = try index.bytes(clip.camera, after: clip.start)
-            add(.cameraBudget, budget, budget - newer, rates[clip.camera] ?? 0)
+            add(.cameraBudget, budget, try staying(clip.camera, here: false), rates[clip.camera] ?? 0)
         }
-        let newer = try index.bytes(nil, after: clip.start)
-        if let budget = policy.vaultBytes { add(.vaultBudget, budget, budget - newer, rateOfAll) }
-        let used = usages.reduce(0) { $0 + $1.bytes }
-        let room = used + (try files.space(layout.root).free) - policy.freeBytes
-        add(.diskFull, room, room - newer, rateOfAll)
+        if let budget = policy.vaultBytes { add(.vaultBudget, budget, try staying(nil, here: false), rateOfAll) }
+        // A full disk takes only what it gets something for.
+        if try !index.isEvicted(clip.object) {
+            let used = try index.bytes(nil, after: WallTime(microseconds: .min), here: true)
+            let room = used + (try files.space(layout.root).free) - policy.freeBytes
+            add(.diskFull, room, try staying(nil, here: true), rateOfAll)
+        }
         explanation.budgets.sort {
             ($0.expected ?? WallTime(microseconds: .max)) < ($1.expected ?? WallTime(microseconds: .max))
         }
         return explanation
+    }
+
+    /// What holds and leases keep, each clip once.
+    private func protected(_ leases: [RetentionLease]) throws(VaultError) -> [(CameraID, CoveredClip)] {
+        var ranges: [(CameraID?, TimeRange)] = leases.map { ($0.camera, $0.range) }
+        for hold in try index.holds() { ranges.append((hold.camera, hold.range)) }
+        guard !ranges.isEmpty else { return [] }
+        let cameras = try IndexCatalog(index: index, vault: id).cameras()
+        var kept: [ObjectID: (CameraID, CoveredClip)] = [:]
+        for (owner, range) in ranges {
+            for camera in cameras where owner == nil || owner == camera {
+                for clip in try index.clips(camera, sharing: range) { kept[clip.object] = (camera, clip) }
+            }
+        }
+        return Array(kept.values)
     }
 
     /// What the policy would do in the days to come, by the history this vault has. Reads every clip's entry of the index.
