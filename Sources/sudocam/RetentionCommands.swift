@@ -68,22 +68,30 @@ extension RetentionCommand {
                 let plan = try await RetentionCommands.plan(try configuration.read())
                 try output.print(plan) {
                     var lines = plan.rules.enumerated().map { "Rule \($0 + 1): \($1)" }
+                    let budgets =
+                        (plan.budgetBytes.map { ["\(size($0)) for all cameras together"] } ?? [])
+                        + (plan.eachCameraBytes.map { ["\(size($0)) for each camera without its own"] } ?? [])
                     if lines.isEmpty {
-                        lines.append("No rules: everything is kept until the disk is full; then the oldest goes.")
+                        let hasBudget = !budgets.isEmpty || plan.cameras.contains { $0.budgetBytes != nil }
+                        lines.append(
+                            hasBudget
+                                ? "No rules: nothing goes by its age, the oldest when a budget is used up or the disk is full."
+                                : "No rules: everything is kept until the disk is full; then the oldest goes.")
                     }
+                    if !budgets.isEmpty { lines.append("Budget: \(budgets.joined(separator: ", "))") }
                     for camera in plan.cameras {
                         let reach = camera.reachDays.map {
                             ", reaches back \($0.formatted(.number.precision(.fractionLength(1)))) days (\(camera.limitedBy ?? "-"))"
                         }
                         lines.append(
-                            "\(camera.camera): \(camera.clips) clips, \(size(camera.bytes)), \(size(camera.bytesPerDay)) a day\(reach ?? "")"
+                            "\(camera.camera): \(camera.clips) clips, \(size(camera.bytes))\(camera.budgetBytes.map { " of \(size($0))" } ?? ""), \(size(camera.bytesPerDay)) a day\(reach ?? "")"
                         )
                         if camera.doubtfulBytes > 0 {
                             lines.append("  \(size(camera.doubtfulBytes)) of it at a time nobody vouches for")
                         }
                     }
                     lines.append(
-                        "Disk: \(size(plan.freeBytes)) of \(size(plan.totalBytes)) free"
+                        "Disk: \(size(plan.freeBytes)) of \(size(plan.totalBytes)) free, full below \(size(plan.keepFreeBytes))"
                             + (plan.diskFull.map { "; full on \($0) if nothing went" } ?? ""))
                     if plan.holds > 0 { lines.append("\(plan.holds) hold(s)") }
                     lines.append("Next pass: " + text(plan.next))

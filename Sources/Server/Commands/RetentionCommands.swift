@@ -191,11 +191,18 @@ public enum RetentionCommands {
             public var doubtfulBytes: Int
             public var oldest: String?
             public var bytesPerDay: Int
+            /// Its own budget, or that of each camera; nil: none.
+            public var budgetBytes: Int?
             /// How many days back it will reach; nil: nothing is recorded, or no rule and no budget says.
             public var reachDays: Double?
             public var limitedBy: String?
         }
         public var rules: [String]
+        /// Budgets: of all cameras, and of each that has none of its own; nil: none.
+        public var budgetBytes: Int?
+        public var eachCameraBytes: Int?
+        /// With less free the disk counts as full.
+        public var keepFreeBytes: Int
         public var cameras: [Camera]
         public var freeBytes: Int
         public var totalBytes: Int
@@ -209,12 +216,14 @@ public enum RetentionCommands {
         try await deciding(configuration) { vault, policy, names in
             let plan = try await vault.retentionPlan(policy)
             return Plan(
-                rules: policy.rules.map { text($0, names) },
+                rules: policy.rules.map { text($0, names) }, budgetBytes: policy.vaultBytes,
+                eachCameraBytes: policy.eachCameraBytes, keepFreeBytes: policy.freeBytes,
                 cameras: plan.cameras.map { camera in
                     Plan.Camera(
                         camera: name(camera.usage.camera, names), clips: camera.usage.clips, bytes: camera.usage.bytes,
                         doubtfulBytes: camera.usage.doubtfulBytes,
                         oldest: camera.usage.span.map { FileTime.iso($0.start) }, bytesPerDay: camera.bytesPerDay,
+                        budgetBytes: policy.budget(camera.usage.camera),
                         reachDays: camera.reach.map { Double($0) / 86_400e6 },
                         limitedBy: camera.reachCause?.description)
                 }, freeBytes: plan.free, totalBytes: plan.total, diskFull: plan.diskFull.map(FileTime.iso),
@@ -430,7 +439,10 @@ public enum RetentionCommands {
         let cameras = rule.cameras.map { $0.map { name($0, names) }.sorted().joined(separator: ", ") } ?? "every camera"
         let classes = rule.classes.map { $0.map(\.rawValue).sorted().joined(separator: ", ") } ?? "everything"
         let keep = rule.keep.map { "kept \(days($0))" } ?? "kept as far as budgets allow"
-        return "\(cameras), \(classes): \(keep)" + (rule.minimum > 0 ? ", at least \(days(rule.minimum))" : "")
+        let rolls = [(rule.preRoll, "before"), (rule.postRoll, "after")].filter { $0.0 > 0 }
+            .map { "\(days($0.0)) \($0.1)" }
+        return "\(cameras), \(classes)\(rolls.isEmpty ? "" : " with \(rolls.joined(separator: " and ")) it"): \(keep)"
+            + (rule.minimum > 0 ? ", at least \(days(rule.minimum))" : "")
     }
 
     private static func text(
@@ -483,11 +495,12 @@ public enum RetentionCommands {
             }, changes: changes)
     }
 
-    /// `30 days`, `12 hours`.
+    /// `30 days`, `12 hours`, `90 seconds`.
     private static func days(_ microseconds: Int64) -> String {
-        let hours = Double(microseconds) / 3_600e6
-        return hours >= 48
-            ? "\((hours / 24).formatted(.number.precision(.fractionLength(0...1)))) days"
-            : "\(hours.formatted(.number.precision(.fractionLength(0...1)))) hours"
+        let seconds = Double(microseconds) / 1e6
+        let (unit, name) =
+            seconds >= 2 * 86_400
+            ? (86_400.0, "days") : seconds >= 7200 ? (3600, "hours") : seconds >= 120 ? (60, "minutes") : (1, "seconds")
+        return "\((seconds / unit).formatted(.number.precision(.fractionLength(0...1)))) \(name)"
     }
 }

@@ -96,7 +96,8 @@ extension Vault {
             for usage in usages { rates[usage.camera] = try rate(usage, now) }
             let rateOfAll = rates.values.reduce(0, +)
             let space = try files.space(layout.root)
-            let used = usages.reduce(0) { $0 + $1.bytes }
+            // What lies in a remote only gives no space here.
+            let used = try index.bytes(nil, after: WallTime(microseconds: .min), here: true)
             let day = Double(RetentionSimulation.dayLength)
             func length(_ bytes: Int, _ rate: Int) -> Int64? {
                 rate > 0 ? Int64(min(Double(bytes) / Double(rate) * day, 1e17)) : nil
@@ -108,11 +109,13 @@ extension Vault {
                     rule.cameras?.contains(usage.camera) ?? true && rule.classes?.contains(.continuous) ?? true
                 }
                 if let rule, let keep = policy.rules[rule].keep { reaches.append((keep, .age(rule: rule + 1))) }
+                // No budget reaches into the minimum; a full disk does.
+                let minimum = rule.map { policy.rules[$0].minimum } ?? 0
                 if let budget = policy.budget(usage.camera), let reach = length(budget, rate) {
-                    reaches.append((reach, .cameraBudget))
+                    reaches.append((max(minimum, reach), .cameraBudget))
                 }
                 if let budget = policy.vaultBytes, let reach = length(budget, rateOfAll) {
-                    reaches.append((reach, .vaultBudget))
+                    reaches.append((max(minimum, reach), .vaultBudget))
                 }
                 if let reach = length(max(0, used + space.free - policy.freeBytes), rateOfAll) {
                     reaches.append((reach, .diskFull))
