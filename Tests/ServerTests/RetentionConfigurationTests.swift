@@ -34,6 +34,27 @@ import Vault
         #expect(problems("retention: { total: 1MB, each-camera: 1MB, keep-free: 1MB }").isEmpty)
     }
 
+    @Test func `a rule that can never apply is an error with its line`() {
+        let cameras = "cameras: { a: { source: \"test:\" }, b: { source: \"test:\" } }"
+        func lines(_ rules: String...) -> [Int] {
+            problems("retention:\n  rules:\n" + rules.map { "    - \($0)\n" }.joined() + cameras).map(\.line)
+        }
+        #expect(lines("{ classes: [], keep: 1d }") == [4])
+        #expect(lines("{ cameras: [], keep: 1d }") == [4])
+        #expect(lines("{}", "{ keep: 1d }") == [4])
+        #expect(lines("{ keep: 1d }", "{ cameras: [a], keep: 2d }") == [5])
+        #expect(
+            lines("{ cameras: [a], keep: 1d }", "{ cameras: [a, b], keep: 2d }", "{ cameras: [b], keep: 3d }") == [6])
+        #expect(
+            lines(
+                "{ classes: [continuous, motion], keep: 1d }", "{ classes: [event, labelled], keep: 2d }",
+                "{ keep: 3d }") == [6])
+        // What these say happens.
+        #expect(lines("{ cameras: [a] }", "{ keep: 1d }") == [])
+        #expect(lines("{ cameras: [a], keep: 1d }", "{ cameras: [b], keep: 1d }", "{ keep: 1d }") == [])
+        #expect(lines("{ classes: [event], keep: 9d }", "{ classes: [event], keep: 2d, pre-roll: 30s }") == [])
+    }
+
     @Test func `a keep-free beyond half of the disk decides about nothing`() async throws {
         let temporary = try await TemporaryVault()
         let vault = try await temporary.open()
