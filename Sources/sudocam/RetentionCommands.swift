@@ -253,16 +253,17 @@ extension RetentionCommand {
             abstract: "What was deleted, shredded, held and released, and why: receipts from the ledger.")
         @OptionGroup var configuration: ConfigurationOptions
         @Option(parsing: .unconditional, help: "From: a time as in export.") var from = "-30d"
-        @Option(help: "The last so many.") var limit = 1000
+        @Option(help: "The last so many, 1 to 1000000.") var limit = 1000
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
             try await reporting {
+                guard (1...1_000_000).contains(limit) else { throw CommandFailure("--limit is 1 to 1000000.") }
                 guard let since = FileTime.parse(from, now: SystemTime().wallNow()) else {
                     throw CommandFailure("--from \(from) is no time.")
                 }
                 let log = try await RetentionCommands.log(
-                    try configuration.read(), since: since, limit: max(1, limit))
+                    try configuration.read(), since: since, limit: limit)
                 try output.print(log) {
                     log.map { line in
                         ([

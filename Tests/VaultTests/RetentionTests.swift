@@ -277,6 +277,10 @@ private struct History {
             if case .deleted(let deletion) = receipt.kind { deletion.object } else { nil }
         }
         #expect(receipts == clips.prefix(6).map(\.object))
+        for limit in [Int.max, 3, 1, 0, -1] {
+            let last = try await vault.retentionLog(since: WallTime(microseconds: 0), limit: limit)
+            #expect(last.map(\.position) == log.suffix(max(0, limit)).map(\.position))
+        }
         #expect(log.contains { if case .policy = $0.kind { true } else { false } })
         let report = try await vault.verify()
         #expect(report.isClean, "\(report.findings)")

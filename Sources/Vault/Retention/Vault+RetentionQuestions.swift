@@ -260,7 +260,8 @@ extension Vault {
 
     /// What went, was held, released or changed since `since`, in the ledger's order, the last `limit` of it.
     public func retentionLog(since: WallTime, limit: Int) async throws(VaultError) -> [RetentionReceipt] {
-        try await reads.run { [self] () throws(VaultError) in
+        let limit = max(0, limit)
+        return try await reads.run { [self] () throws(VaultError) in
             var receipts: [RetentionReceipt] = []
             try ledger.replay(from: 0) { (position, entry) throws(VaultError) in
                 guard let entry, entry.at >= since else { return }
@@ -275,9 +276,10 @@ extension Vault {
                     }
                 guard let kind else { return }
                 receipts.append(RetentionReceipt(position: position, at: entry.at, kind: kind))
-                if receipts.count >= 2 * max(1, limit) { receipts.removeFirst(receipts.count - limit) }
+                // Not one by one: each would move all the others.
+                if receipts.count / 2 > limit { receipts.removeFirst(receipts.count - limit) }
             }
-            return receipts.suffix(max(0, limit))
+            return receipts.suffix(limit)
         }
     }
 }
