@@ -140,7 +140,12 @@ extension RetentionCommand {
         func run() async throws {
             try await reporting {
                 guard (1...3660).contains(days) else { throw CommandFailure("--days is 1 to 3660.") }
-                let simulated = try await RetentionCommands.simulate(try configuration.read(), days: days)
+                let (line, begun) = (ProgressLine(), ContinuousClock.now)
+                let simulated = try await RetentionCommands.simulate(try configuration.read(), days: days) {
+                    [days] done in
+                    if ContinuousClock.now - begun > .seconds(1) { line.show("Day \(done) of \(days)") }
+                }
+                line.end()
                 try output.print(simulated) {
                     guard simulated.basisDays > 0 else {
                         return "Nothing is recorded yet: there is no history to repeat."

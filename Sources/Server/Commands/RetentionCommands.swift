@@ -302,9 +302,12 @@ public enum RetentionCommands {
         public var days: [Day]
     }
 
-    public static func simulate(_ configuration: Configuration, days: Int) async throws -> Simulated {
+    /// - Parameter progress: told the days that are done, after each.
+    public static func simulate(
+        _ configuration: Configuration, days: Int, progress: @escaping @Sendable (Int) -> Void = { _ in }
+    ) async throws -> Simulated {
         try await deciding(configuration) { vault, policy, names in
-            let simulation = try await vault.simulateRetention(policy, days: days)
+            let simulation = try await vault.simulateRetention(policy, days: days, progress: progress)
             return Simulated(
                 basisDays: Double(simulation.basis) / 86_400e6,
                 days: simulation.days.map { day in

@@ -231,13 +231,15 @@ extension Vault {
     }
 
     /// What the policy would do in the days to come, by the history this vault has. Reads every clip's entry of the index.
-    public func simulateRetention(_ policy: RetentionPolicy, days: Int) async throws(VaultError) -> RetentionSimulation
-    {
+    /// - Parameter progress: told the days that are done, after each.
+    public func simulateRetention(
+        _ policy: RetentionPolicy, days: Int, progress: @escaping @Sendable (Int) -> Void = { _ in }
+    ) async throws(VaultError) -> RetentionSimulation {
         try await reads.run { [self] () throws(VaultError) in
             let catalog = try memoryCatalog()
             return try RetentionSimulation(
                 catalog, policy: policy, holds: try index.holds(), now: time.wallNow(),
-                free: try files.space(layout.root).free, days: days)
+                free: try files.space(layout.root).free, days: days, progress: progress)
         }
     }
 
@@ -255,7 +257,8 @@ extension Vault {
                 }
             }
         }
-        return MemoryCatalog(trusted: all[false] ?? [], doubtful: all[true] ?? [])
+        return MemoryCatalog(
+            trusted: all[false] ?? [], doubtful: all[true] ?? [], elsewhere: try index.evictedObjects())
     }
 
     /// What went, was held, released or changed since `since`, in the ledger's order, the last `limit` of it.
