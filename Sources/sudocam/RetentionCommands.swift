@@ -103,15 +103,28 @@ extension RetentionCommand {
 
     struct Explain: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Which rule decides about a clip, until when, and what would change it.")
+            abstract: "Which rule decides about a clip, until when, and what would change it.",
+            // `-2h` is a time here, not `-2 -h`.
+            helpNames: .long)
         @OptionGroup var configuration: ConfigurationOptions
-        @Argument(help: "An object's name, or a time as in export.") var what: String
+        @Argument(
+            parsing: .allUnrecognized,
+            help: ArgumentHelp(
+                "An object's name, or a time: \(TimeForms.text).", valueName: "object-or-time"))
+        var what: [String]
         @Option(help: "With a time: only this camera.") var camera: String?
         @OptionGroup var output: OutputOptions
 
+        mutating func validate() throws {
+            what.removeAll { $0 == "--" }
+            if what == ["-h"] { throw CleanExit.helpRequest(self) }
+            if let odd = what.first(where: { $0.hasPrefix("--") }) { throw ValidationError("Unknown option '\(odd)'") }
+            guard what.count == 1 else { throw ValidationError("One object, or one time, is wanted.") }
+        }
+
         func run() async throws {
             try await reporting {
-                let all = try await RetentionCommands.explain(try configuration.read(), what, camera: camera)
+                let all = try await RetentionCommands.explain(try configuration.read(), what[0], camera: camera)
                 try output.print(all) {
                     all.map { clip in
                         var lines = [
@@ -257,7 +270,7 @@ extension RetentionCommand {
         static let configuration = CommandConfiguration(
             abstract: "What was deleted, shredded, held and released, and why: receipts from the ledger.")
         @OptionGroup var configuration: ConfigurationOptions
-        @Option(parsing: .unconditional, help: "From: a time as in export.") var from = "-30d"
+        @Option(parsing: .unconditional, help: "From: \(TimeForms.text).") var from = "-30d"
         @Option(help: "The last so many, 1 to 1000000.") var limit = 1000
         @OptionGroup var output: OutputOptions
 
@@ -265,7 +278,7 @@ extension RetentionCommand {
             try await reporting {
                 guard (1...1_000_000).contains(limit) else { throw CommandFailure("--limit is 1 to 1000000.") }
                 guard let since = FileTime.parse(from, now: SystemTime().wallNow()) else {
-                    throw CommandFailure("--from \(from) is no time.")
+                    throw CommandFailure("--from \(from) is no time: write \(TimeForms.text).")
                 }
                 let log = try await RetentionCommands.log(
                     try configuration.read(), since: since, limit: limit)

@@ -276,7 +276,9 @@ public enum RetentionCommands {
                         hint: "`sudocam clips` lists what there is; `sudocam retention log` what went.")
                 }
             } else {
-                throw ServerError(.configuration, "\(what) is neither an object's name nor a time.")
+                throw ServerError(
+                    .configuration, "\(what) is neither an object's name nor a time.",
+                    hint: "`sudocam clips` lists objects; a time is \(TimeForms.text).")
             }
             var explained: [Explained] = []
             for object in objects {
