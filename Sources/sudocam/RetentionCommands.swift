@@ -220,9 +220,11 @@ extension RetentionCommand {
 
         func run() async throws {
             try await reporting {
-                let hold = try await RetentionCommands.hold(
+                let held = try await RetentionCommands.hold(
                     try configuration.read(), camera: camera, range: try range.range(), note: note)
-                try output.print(["hold": hold.description]) { "Hold \(hold)." }
+                try output.print(held) {
+                    "Hold \(held.hold) keeps \(held.clips) clip(s), \(size(held.bytes)), and what is recorded in that time from now on."
+                }
             }
         }
     }
@@ -259,7 +261,7 @@ extension RetentionCommand {
                     holds.isEmpty
                         ? "No holds."
                         : holds.map {
-                            "\($0.hold)  \($0.camera ?? "every camera")  \($0.start) to \($0.end)  \($0.note ?? ($0.hasNote ? "(note sealed)" : ""))"
+                            "\($0.hold)  \($0.camera ?? "every camera")  \($0.start) to \($0.end)  \($0.clips) clip(s), \(size($0.bytes))  \($0.note ?? ($0.hasNote ? "(note sealed)" : ""))"
                         }.joined(separator: "\n")
                 }
             }

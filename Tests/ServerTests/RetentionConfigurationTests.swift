@@ -121,4 +121,31 @@ import Vault
             #expect(explained.first?.verdict.contains("nobody vouches for the clock now") == true)
         }
     }
+
+    @Test func `a hold says what it keeps, and one on a camera that nobody knows is refused`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let camera = CameraID.random()
+        let start = temporary.time.wallNow()
+        var sizes: [Int] = []
+        for index in 0..<3 {
+            let writer = try await vault.beginClip(
+                camera: camera, run: .random(), start: start + Int64(index) * 10_000_000)
+            try await writer.append(patternBytes(5000))
+            sizes.append(try await writer.finish(end: start + Int64(index + 1) * 10_000_000).byteCount)
+        }
+        func hold(_ camera: CameraID?, _ from: Int64, _ to: Int64) async throws(VaultError) -> RetentionCommands.Held? {
+            try await RetentionCommands.perform(
+                .init(action: .hold, camera: camera, from: start + from, to: start + to), vault, [:]
+            ).hold
+        }
+        await #expect(throws: VaultError(.notFound, "")) { try await hold(.random(), 0, 10_000_000) }
+        let one = try await hold(camera, 0, 10_000_000)
+        #expect(one?.clips == 1 && one?.bytes == sizes[0])
+        let two = try await hold(nil, 10_000_000, 40_000_000)
+        #expect(two?.clips == 2 && two?.bytes == sizes[1] + sizes[2])
+        await vault.close()
+        let holds = try await RetentionCommands.holds(Configuration(vault: temporary.path), passphrase: nil)
+        #expect(holds.map(\.clips).sorted() == [1, 2])
+    }
 }

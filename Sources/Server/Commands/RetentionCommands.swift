@@ -39,6 +39,15 @@ public enum RetentionCommands {
         /// Nil without a note, or while it is sealed.
         public var note: String?
         public var hasNote: Bool
+        /// What it keeps of what is recorded so far.
+        public var clips: Int
+        public var bytes: Int
+    }
+    public struct Held: Codable, Sendable {
+        public var hold: HoldID
+        /// What it keeps of what is recorded so far.
+        public var clips: Int
+        public var bytes: Int
     }
     public struct Shredded: Codable, Sendable {
         public var epochs: [EpochID]
@@ -71,7 +80,7 @@ public enum RetentionCommands {
     }
     struct Answer: Codable, Sendable {
         var applied: Applied?
-        var hold: HoldID?
+        var hold: Held?
         var shredded: Shredded?
     }
 
@@ -91,8 +100,15 @@ public enum RetentionCommands {
             guard let from = request.from, let to = request.to else {
                 throw VaultError(.invalid, "A hold wants a range.")
             }
-            answer.hold = try await vault.hold(
-                camera: request.camera, range: TimeRange(from, to), note: request.note ?? "")
+            let range = TimeRange(from, to)
+            if let camera = request.camera, names[camera] == nil, try !vault.recordedCameras().contains(camera) {
+                throw VaultError(
+                    .notFound,
+                    "There is no camera \(camera): the vault has nothing of it, and sudocam.yaml does not name it.")
+            }
+            let hold = try await vault.hold(camera: request.camera, range: range, note: request.note ?? "")
+            let kept = try await vault.coverage(camera: request.camera, range: range)
+            answer.hold = Held(hold: hold, clips: kept.clips, bytes: kept.bytes)
         case .release:
             guard let hold = request.hold else { throw VaultError(.invalid, "Which hold?") }
             try await vault.release(hold)
@@ -151,7 +167,7 @@ public enum RetentionCommands {
 
     public static func hold(
         _ configuration: Configuration, camera: String?, range: TimeRange, note: String
-    ) async throws -> HoldID {
+    ) async throws -> Held {
         var named: CameraID?
         if let camera { named = try await id(camera, configuration) }
         let request = Request(action: .hold, camera: named, from: range.start, to: range.end, note: note)
@@ -329,12 +345,17 @@ public enum RetentionCommands {
     public static func holds(_ configuration: Configuration, passphrase: SecretBytes?) async throws -> [Hold] {
         try await reading(configuration) { vault, _, names in
             if let passphrase { try await vault.unlock(passphrase: passphrase) }
-            return try vault.holds().map { hold in
-                let note = vault.isUnlocked ? try vault.note(of: hold) : nil
-                return Hold(
-                    hold: hold.hold, camera: hold.camera.map { name($0, names) }, start: FileTime.iso(hold.range.start),
-                    end: FileTime.iso(hold.range.end), note: note, hasNote: hold.hasNote)
+            var holds: [Hold] = []
+            for hold in try vault.holds() {
+                let kept = try await vault.coverage(camera: hold.camera, range: hold.range)
+                holds.append(
+                    Hold(
+                        hold: hold.hold, camera: hold.camera.map { name($0, names) },
+                        start: FileTime.iso(hold.range.start), end: FileTime.iso(hold.range.end),
+                        note: vault.isUnlocked ? try vault.note(of: hold) : nil, hasNote: hold.hasNote,
+                        clips: kept.clips, bytes: kept.bytes))
             }
+            return holds
         }
     }
 

@@ -248,22 +248,32 @@ extension Index {
         }
     }
     /// A camera's clips that share time with a range, as `HoldRecord.covers` says it.
+    private static let sharing = """
+        FROM clip WHERE implausible = 0 AND \(ofCamera)
+        AND start < ?2 AND start > ?3 AND ("end" > ?4 OR "end" = start AND start = ?4)
+        """
+    private static func sharing(_ camera: CameraID, _ range: TimeRange) -> StatementArguments {
+        [
+            camera.blob, range.end.microseconds,
+            range.start.microseconds.subtractingSaturating(plausibleDuration + 1), range.start.microseconds,
+        ]
+    }
+    func coverage(_ camera: CameraID, _ range: TimeRange) throws(VaultError) -> (clips: Int, bytes: Int) {
+        try Self.wrapping {
+            try database.read { db in
+                let row = try Row.fetchOne(
+                    try db.cachedStatement(sql: "SELECT count(*), ifnull(sum(bytes), 0) \(Self.sharing)"),
+                    arguments: Self.sharing(camera, range))
+                return row.map { ($0[0], $0[1]) } ?? (0, 0)
+            }
+        }
+    }
     func clips(_ camera: CameraID, sharing range: TimeRange) throws(VaultError) -> [CoveredClip] {
         try Self.wrapping {
             try database.read { db in
                 let statement = try db.cachedStatement(
-                    sql: """
-                        SELECT object, start, bytes, doubtful, evicted FROM clip WHERE implausible = 0 AND \(Self.ofCamera)
-                        AND start < ?2 AND start > ?3 AND ("end" > ?4 OR "end" = start AND start = ?4)
-                        """)
-                return try Row.fetchAll(
-                    statement,
-                    arguments: [
-                        camera.blob, range.end.microseconds,
-                        range.start.microseconds.subtractingSaturating(Self.plausibleDuration + 1),
-                        range.start.microseconds,
-                    ]
-                ).compactMap { row in
+                    sql: "SELECT object, start, bytes, doubtful, evicted \(Self.sharing)")
+                return try Row.fetchAll(statement, arguments: Self.sharing(camera, range)).compactMap { row in
                     ObjectID(digest: Array(row[0] as Data)).map {
                         CoveredClip(
                             object: $0, start: WallTime(microseconds: row[1]), byteCount: row[2], isDoubtful: row[3],

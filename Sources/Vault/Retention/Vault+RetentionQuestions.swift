@@ -215,6 +215,21 @@ extension Vault {
         return explanation
     }
 
+    /// What a hold keeps of what is recorded so far; of every camera when nil.
+    public func coverage(
+        camera: CameraID?, range: TimeRange
+    ) async throws(VaultError) -> (clips: Int, bytes: Int) {
+        try await reads.run { [self] () throws(VaultError) in
+            var all = (clips: 0, bytes: 0)
+            let cameras = if let camera { [camera] } else { try IndexCatalog(index: index, vault: id).cameras() }
+            for camera in cameras {
+                let one = try index.coverage(camera, range)
+                all = (all.clips + one.clips, all.bytes + one.bytes)
+            }
+            return all
+        }
+    }
+
     /// What holds and leases keep, each clip once.
     private func protected(_ leases: [RetentionLease]) throws(VaultError) -> [(CameraID, CoveredClip)] {
         var ranges: [(CameraID?, TimeRange)] = leases.map { ($0.camera, $0.range) }
