@@ -261,7 +261,7 @@ extension RetentionCommand {
                     holds.isEmpty
                         ? "No holds."
                         : holds.map {
-                            "\($0.hold)  \($0.camera ?? "every camera")  \($0.start) to \($0.end)  \($0.clips) clip(s), \(size($0.bytes))  \($0.note ?? ($0.hasNote ? "(note sealed)" : ""))"
+                            "\($0.hold)  \($0.camera?.printable ?? "every camera")  \($0.start) to \($0.end)  \($0.clips) clip(s), \(size($0.bytes))  \($0.note?.printable ?? ($0.hasNote ? "(note sealed)" : ""))"
                         }.joined(separator: "\n")
                 }
             }
@@ -286,11 +286,11 @@ extension RetentionCommand {
                     try configuration.read(), since: since, limit: limit)
                 try output.print(log) {
                     log.map { line in
-                        ([
-                            String(line.entry), line.at, line.what, line.camera, line.start, line.bytes.map(size),
-                            line.cause,
+                        let span = line.start.map { start in line.end.map { "\(start) to \($0)" } ?? start }
+                        let words: [String?] = [
+                            String(line.entry), line.at, line.what, line.camera, span, line.bytes.map(size), line.cause,
                         ]
-                            as [String?]).compactMap { $0 }.joined(separator: "  ")
+                        return words.compactMap { $0?.printable }.joined(separator: "  ")
                     }.joined(separator: "\n")
                 }
             }

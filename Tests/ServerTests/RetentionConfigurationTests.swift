@@ -148,4 +148,9 @@ import Vault
         let holds = try await RetentionCommands.holds(Configuration(vault: temporary.path), passphrase: nil)
         #expect(holds.map(\.clips).sorted() == [1, 2])
     }
+
+    @Test func `text from elsewhere moves no cursor and begins no line`() {
+        #expect("a\u{1B}[2Jb\n\tc\r\u{9B}1m\u{202E}d".printable == #"a\u{1b}[2Jb\n\tc\u{d}\u{9b}1m\u{202e}d"#)
+        #expect("Einbruch, Fall 4711: Übergabe 👨‍👩‍👧".printable == "Einbruch, Fall 4711: Übergabe 👨‍👩‍👧")
+    }
 }
