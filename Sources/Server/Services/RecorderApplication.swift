@@ -43,7 +43,9 @@ public struct RecorderApplication: Sendable {
         _ vault: Vault, _ pin: CheckpointPin,
         _ ready: @escaping @Sendable (_ url: String, _ fingerprint: String?) -> Void
     ) async throws {
-        vault.setRetention(configuration.retentionPolicy(vault: vault.id))
+        let policy = configuration.retentionPolicy(vault: vault.id)
+        try vault.check(policy)
+        vault.setRetention(policy)
         let changes = ChangeStream()
         let accounts = Accounts(time: time, idleMinutes: configuration.lockAfterMinutes)
         let recording = try await RecordingService(

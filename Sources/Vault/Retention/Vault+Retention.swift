@@ -33,6 +33,8 @@ struct RetentionState {
 extension Vault {
     /// From now on; enters the ledger with the first deletion it causes.
     public func setRetention(_ policy: RetentionPolicy) { retention.withLock { $0.policy = policy } }
+    /// What is in force.
+    public var retentionPolicy: RetentionPolicy { retention.withLock { $0.policy } }
 
     /// One pass: what has to go goes, oldest first: ledger entry, then file, then folder sync, then row.
     ///
