@@ -1,5 +1,7 @@
 import ArgumentParser
 import Core
+import Foundation
+import Glibc
 import Server
 import Vault
 
@@ -54,10 +56,21 @@ struct ProveCommand: AsyncParsableCommand {
                 options.to = to
                 range = try options.range()
             }
+            let folder = try EvidenceFolder(output ?? "")
+            let configuration = try configuration.read()
+            let secret = try passphrase.read()
             let line = ProgressLine()
+            // Recordings in clear do not stay behind.
+            let interrupt = Interrupt {
+                folder.abandon {
+                    line.end()
+                    FileHandle.standardError.write(Data("Broken off; nothing of it was kept.\n".utf8))
+                    _exit(130)
+                }
+            }
+            defer { withExtendedLifetime(interrupt) {} }
             let proved = try await ProofCommands.prove(
-                try configuration.read(), camera: camera, range: range, object: clip, to: output ?? "",
-                passphrase: try passphrase.read()
+                configuration, camera: camera, range: range, object: clip, to: folder, passphrase: secret
             ) { done, total in line.show("\(megabytes(done)) of \(megabytes(total))") }
             line.end()
             try form.print(proved) {

@@ -1,5 +1,4 @@
 public import Core
-import Foundation
 import Media
 public import Vault
 
@@ -17,8 +16,9 @@ public enum ProofCommands {
     }
 
     /// Writes the bundle of every clip of a camera that shares time with `range`, or of the one that `object` begins to name.
+    /// After an error nothing of it is left.
     public static func prove(
-        _ configuration: Configuration, camera: String?, range: TimeRange?, object: String?, to folder: String,
+        _ configuration: Configuration, camera: String?, range: TimeRange?, object: String?, to folder: EvidenceFolder,
         passphrase: SecretBytes, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void,
         time: any TimeSource = SystemTime()
     ) async throws -> Proved {
@@ -35,25 +35,25 @@ public enum ProofCommands {
                 throw ServerError(
                     .refused, "What is to be proved?", hint: "Name a camera with --from and --to, or --clip.")
             }
-            let evidence = try await vault.prove(
-                clips, to: folder, name: { "\(FileTime.text($0.start))-\($0.identity.sequence).mp4" },
-                progress: progress)
-            let name = configuration.cameras.first {
-                RecordingService.identity(of: $0.key, in: vault.id) == evidence.camera
+            let cameraName = configuration.cameras.first {
+                RecordingService.identity(of: $0.key, in: vault.id) == clips.first?.camera
             }?.name
-            let page = EvidencePage(evidence, cameraName: name).html
-            try Data(page.utf8).write(to: URL(fileURLWithPath: folder + "/README.html"))
+            let evidence = try await vault.prove(
+                clips, to: folder.part, cameraName: cameraName, page: EvidencePage.form,
+                name: { "\(FileTime.text($0.start))-\($0.identity.sequence).mp4" }, progress: progress)
+            try folder.keep()
             vault.lock()
             await vault.close()
             let records = evidence.clips.map(\.record)
             return Proved(
-                path: folder, camera: evidence.camera, clips: records.count,
+                path: folder.name, camera: evidence.camera, clips: records.count,
                 from: records.map(\.start).min().map(FileTime.iso) ?? "",
                 to: records.map(\.end).max().map(FileTime.iso) ?? "", bytes: records.reduce(0) { $0 + $1.byteCount },
                 key: evidence.key)
         } catch {
             vault.lock()
             await vault.close()
+            folder.remove()
             throw error
         }
     }

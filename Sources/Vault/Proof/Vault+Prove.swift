@@ -1,8 +1,8 @@
 import Core
 
 extension Vault {
-    /// Writes an evidence bundle of some clips of one camera into a new folder; `Evidence` says what lies in it. The caller adds
-    /// the page of plain language.
+    /// Writes an evidence bundle of some clips of one camera into a new folder; `Evidence` says what lies in it. After an error
+    /// the folder may hold some of them in clear: it is the caller's to remove.
     ///
     /// Errors: `.locked`; `.exists` when something stands at `folder`; `.notFound` when a clip is not in the signed ledger;
     /// `.damaged` when an object is not what its name says; the disk's.
@@ -10,11 +10,13 @@ extension Vault {
     ///   - name: of a clip's playable file, without a slash; several may not have the same.
     ///   - progress: sealed bytes done and to do.
     public func prove(
-        _ clips: [ClipRecord], to folder: String, name: @escaping @Sendable (ClipRecord) -> String,
+        _ clips: [ClipRecord], to folder: String, cameraName: String? = nil, page: EvidencePageForm,
+        name: @escaping @Sendable (ClipRecord) -> String,
         progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }
     ) async throws(VaultError) -> Evidence {
         try await reads.run { [self] () throws(VaultError) in
-            try EvidenceWriter(vault: self, folder: folder, name: name).write(clips, progress)
+            try EvidenceWriter(vault: self, folder: folder, cameraName: cameraName, page: page, name: name)
+                .write(clips, progress)
         }
     }
 
@@ -37,25 +39,27 @@ extension Vault {
 private struct EvidenceWriter {
     let vault: Vault
     let folder: String
+    let cameraName: String?
+    let page: EvidencePageForm
     let name: (ClipRecord) -> String
     private var files: any FileSystem { vault.files }
 
     func write(_ clips: [ClipRecord], _ progress: (Int, Int) -> Void) throws(VaultError) -> Evidence {
+        guard try files.attributes(folder) == nil else {
+            throw VaultError(.exists, "\(folder) is there already.", hint: "Name a new folder.")
+        }
         guard let camera = clips.first?.camera, clips.allSatisfy({ $0.camera == camera }) else {
             throw VaultError(.notFound, "There is no clip to prove in this range.")
         }
         _ = try vault.keyring.owner()
         let note = try files.contents(vault.ledger.checkpointPath, limit: 1 << 16)
         let head = try Checkpoint(verifying: note, vault: vault.id, key: vault.file.ledger)
-        guard try files.attributes(folder) == nil else {
-            throw VaultError(.exists, "\(folder) is there already.", hint: "Name a new folder.")
-        }
         for path in [folder, folder + "/clips", folder + "/sealed", folder + "/entries"] {
             try files.makeDirectory(path)
         }
         var evidence = Evidence(
             vault: vault.id, key: vault.file.ledger.text(of: vault.id), made: vault.time.wallNow(), camera: camera,
-            clips: [], context: [])
+            cameraName: cameraName, clips: [], context: [], page: page.version)
         let total = clips.reduce(0) { $0 + $1.byteCount }
         var done = 0
         for clip in clips {
@@ -83,6 +87,7 @@ private struct EvidenceWriter {
         }
         try put(note, "checkpoint")
         try put(evidence.encoded, "bundle.json")
+        try put(Array(page.html(evidence).utf8), "README.html")
         return evidence
     }
 
