@@ -25,6 +25,8 @@ public enum ProofCommands {
         let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
         do {
             try await vault.unlock(passphrase: passphrase)
+            // Clips whose bytes lie elsewhere only come from there.
+            try vault.openRemotes()
             let clips: [ClipRecord]
             if let object {
                 clips = [try await vault.clip(named: object)]

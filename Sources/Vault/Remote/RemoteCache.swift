@@ -21,6 +21,13 @@ final class RemoteCache: Sendable {
     private let files: any FileSystem
     private let state: Mutex<State>
 
+    /// Keeps nothing, and reads nothing that another process may be writing: for a vault that is only read.
+    init(keepingNothingIn folder: String, files: any FileSystem) {
+        self.folder = folder
+        self.files = files
+        state = Mutex(State(limit: 0))
+    }
+
     /// Errors: those of the files.
     init(_ folder: String, limit: Int, files: any FileSystem) throws(VaultError) {
         self.folder = folder

@@ -65,6 +65,25 @@ final class RemoteState: Sendable {
         }
     }
 
+    /// For a vault that is only read: beside whoever writes it, on any medium. Empty where nothing can be read; then the ledger
+    /// says what lies elsewhere.
+    init(reading path: String) throws(VaultError) {
+        for options in Index.readingOptions {
+            var configuration = Configuration()
+            configuration.readonly = true
+            configuration.busyMode = .timeout(2)
+            guard
+                let database = try? DatabaseQueue(
+                    path: "file:\(Index.escaped(path))?\(options)", configuration: configuration),
+                let version = try? database.read({ db in try Int.fetchOne(db, sql: "PRAGMA user_version") }),
+                version == Self.schemaVersion
+            else { continue }
+            self.database = database
+            return
+        }
+        database = try Self.open(":memory:")
+    }
+
     private static func open(_ path: String) throws(VaultError) -> DatabaseQueue {
         try Index.wrapping {
             var configuration = Configuration()
