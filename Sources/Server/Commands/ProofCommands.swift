@@ -32,7 +32,7 @@ public enum ProofCommands {
                 clips = [try await vault.clip(named: object)]
             } else if let camera, let range {
                 let id = try VaultCommands.camera(camera, configuration, vault)
-                clips = try await vault.clips(camera: id, overlapping: range, limit: 100_000)
+                clips = try await vault.clips(camera: id, overlapping: Self.meant(range), limit: 100_000)
             } else {
                 throw ServerError(
                     .refused, "What is to be proved?", hint: "Name a camera with --from and --to, or --clip.")
@@ -53,6 +53,7 @@ public enum ProofCommands {
                 to: records.map(\.end).max().map(FileTime.iso) ?? "", bytes: records.reduce(0) { $0 + $1.byteCount },
                 key: evidence.key)
         } catch {
+            folder.remove()
             vault.lock()
             await vault.close()
             folder.remove()
