@@ -42,6 +42,10 @@ public struct EvidenceCheck: Sendable {
     private let files: any FileSystem
     private let innerIdentity: @Sendable ([UInt8]) -> ClipIdentity?
 
+    private static let sizeLimit = 1 << 16
+    /// Of the table of contents and the page, which have a line for each clip.
+    private static let listLimit = 1 << 26
+
     /// - Parameter innerIdentity: finds the identity inside a clip, given the beginning of its plaintext.
     public init(
         folder: String, files: any FileSystem = PosixFileSystem(),
@@ -63,7 +67,7 @@ public struct EvidenceCheck: Sendable {
             throw VaultError(
                 .notFound, "\(folder) holds no evidence bundle.", hint: "Name the folder that holds bundle.json.")
         }
-        let contents = try Evidence.Contents(parsing: try read("bundle.json"))
+        let contents = try Evidence.Contents(parsing: try read("bundle.json", limit: Self.listLimit))
         var report = EvidenceReport(
             vault: contents.vault, key: contents.key, made: contents.made, camera: contents.camera)
         if let expected, expected != contents.key {
@@ -125,9 +129,19 @@ public struct EvidenceCheck: Sendable {
         return report
     }
 
-    private func read(_ name: String) throws(VaultError) -> [UInt8] { try files.contents("\(folder)/\(name)") }
+    private func open(_ name: String) throws(VaultError) -> any OpenFile {
+        guard let attributes = try files.attributes("\(folder)/\(name)") else {
+            throw VaultError(.notFound, "\(name) is missing.")
+        }
+        guard attributes.isRegular else { throw VaultError(.damaged, "\(name) is no file.") }
+        return try files.open("\(folder)/\(name)", .read)
+    }
+    private func read(_ name: String, limit: Int = Self.sizeLimit) throws(VaultError) -> [UInt8] {
+        try open(name).contents(limit: limit)
+    }
 
     /// An error becomes a finding.
+    @discardableResult
     private func attempt<Value>(_ report: inout EvidenceReport, _ body: () throws(VaultError) -> Value) -> Value? {
         do { return try body() } catch {
             report.findings.append(error.reason)
@@ -149,21 +163,9 @@ public struct EvidenceCheck: Sendable {
 
     /// The sealed file is the one that the ledger names, and the playable one is what it holds.
     private func check(_ clip: ClipRecord, _ name: String, fileKey: [UInt8]) throws(VaultError) {
-        let path = "\(folder)/sealed/\(clip.object)"
-        guard try files.attributes(path) != nil else {
-            throw VaultError(.notFound, "sealed/\(clip.object) is missing.")
-        }
-        let sealed = try files.open(path, .read)
-        let digest = try Digest.sha256()
-        var buffer = [UInt8](repeating: 0, count: 1 << 18)
-        var offset = 0
-        while true {
-            let count = try sealed.read(at: offset, into: &buffer)
-            guard count > 0 else { break }
-            digest.update(buffer, 0..<count)
-            offset += count
-        }
-        guard offset == clip.byteCount, digest.finish() == clip.object.digest else {
+        let sealed = try open("sealed/\(clip.object)")
+        guard try sealed.count() == clip.byteCount, try digest(sealed, upTo: clip.byteCount) == clip.object.digest
+        else {
             throw VaultError(.damaged, "sealed/\(clip.object) is not the file that the ledger names.")
         }
         var key = fileKey
@@ -179,10 +181,7 @@ public struct EvidenceCheck: Sendable {
         guard reader.identity == clip.identity else {
             throw VaultError(.damaged, "The header of sealed/\(clip.object) names another clip than the ledger.")
         }
-        guard try files.attributes("\(folder)/\(name)") != nil else {
-            throw VaultError(.notFound, "\(name) is missing.")
-        }
-        let plain = try files.open("\(folder)/\(name)", .read)
+        let plain = try open(name)
         guard try plain.count() == reader.count else {
             throw VaultError(.damaged, "\(name) is not what was sealed: its length differs.")
         }
@@ -202,6 +201,20 @@ public struct EvidenceCheck: Sendable {
         }
     }
 
+    /// No further than it should be long: what else stands there may have no end.
+    private func digest(_ file: any OpenFile, upTo end: Int) throws(VaultError) -> [UInt8] {
+        let digest = try Digest.sha256()
+        var buffer = [UInt8](repeating: 0, count: 1 << 18)
+        var offset = 0
+        while offset < end {
+            let count = try file.read(at: offset, into: &buffer)
+            guard count > 0 else { break }
+            digest.update(buffer, 0..<count)
+            offset += count
+        }
+        return digest.finish()
+    }
+
     /// Every file below that is not part of the proof, without the table of contents and the page, as relative paths.
     private func strangers(_ contents: Evidence.Contents) throws(VaultError) -> [String] {
         let positions = contents.clips.map(\.entry) + contents.context
@@ -212,8 +225,8 @@ public struct EvidenceCheck: Sendable {
         }
         var found: [String] = []
         for name in try files.list(folder) {
-            guard let attributes = try files.attributes("\(folder)/\(name)") else { continue }
-            if attributes.isDirectory {
+            // A link to nowhere, or a name that is no text, is there all the same.
+            if let attributes = try files.attributes("\(folder)/\(name)"), attributes.isDirectory {
                 found += try files.list("\(folder)/\(name)").map { "\(name)/\($0)" }
             } else {
                 found.append(name)
