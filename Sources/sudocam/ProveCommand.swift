@@ -85,34 +85,7 @@ struct ProveCommand: AsyncParsableCommand {
 
     private func checkBundle(_ folder: String) async throws {
         let checked = try await ProofCommands.check(folder, key: key)
-        try form.print(checked) {
-            var lines = checked.findings.map { "WRONG: \($0)" }
-            for clip in checked.clips {
-                lines.append(
-                    "\(clip.file): \(clip.from) to \(clip.to), entered as number \(clip.entry) at \(clip.entered); unchanged since"
-                )
-            }
-            if checked.missingClips > 0 {
-                lines.append("\(checked.missingClips) clip(s) between the first and the last are not in the bundle.")
-            }
-            if checked.gaps > 0 { lines.append("\(checked.gaps) gap(s) in the recording are entered.") }
-            if checked.clockSteps > 0 {
-                lines.append("The recorder's clock was set \(checked.clockSteps) time(s) meanwhile.")
-            }
-            lines.append(
-                checked.clockSynchronised
-                    ? "A time service vouched for the recorder's clock when it was started."
-                    : "Nobody vouches for the recorder's clock but itself.")
-            if !checked.strangers.isEmpty {
-                lines.append("Not part of the proof: \(checked.strangers.joined(separator: ", ")).")
-            }
-            lines.append("Signed by \(checked.key)")
-            if !checked.keyCompared {
-                lines.append("Compare that key with what the recorder's owner says, or give it with --key.")
-            }
-            lines.append(checked.sound ? "Everything fits." : "The bundle does NOT prove what it claims.")
-            return lines.joined(separator: "\n")
-        }
+        try form.print(checked) { checked.text }
         if !checked.sound { throw ExitCode(2) }
     }
 }

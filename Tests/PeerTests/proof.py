@@ -38,7 +38,8 @@ class Proof:
         check = lambda *more: subprocess.run(  # noqa: E731
             [recorder.sudocam, "prove", "--check", str(folder), *more], capture_output=True, text=True, timeout=60, cwd=alone)
         result = check("--key", key)
-        assert result.returncode == 0 and "Everything fits" in result.stdout, result
+        assert result.returncode == 0 and "Everything fits" in result.stdout and "README.html" not in result.stdout, result
+        assert "only as far as the bundle tells of them" in result.stdout and "\u201chall\u201d" in result.stdout, result
         assert check("--key", key.replace("+", "+0", 1)).returncode == 2
 
         seen = self.independently(folder, key)
@@ -58,7 +59,6 @@ class Proof:
         assert seen[1] in json.loads(result.stdout)["findings"][0]
         return f"{len(seen)} clips"
 
-    @staticmethod
     @staticmethod
     def broken_off(recorder):
         """Ctrl-C and SIGTERM while clips are written in clear: nothing of them stays, and the place is free."""
@@ -83,6 +83,7 @@ class Proof:
             else:
                 raise AssertionError("it was always over before the signal came")
 
+    @staticmethod
     def independently(folder, key):
         """The names of the clips, once hashlib and `cryptography` agree with every claim."""
         from cryptography.hazmat.primitives import hashes

@@ -56,9 +56,15 @@ public enum ProofCommands {
             folder.remove()
             vault.lock()
             await vault.close()
-            folder.remove()
             throw error
         }
+    }
+
+    /// `sudocam clips` cuts times to the millisecond. Whoever copies the start of a clip from there does not mean the one before,
+    /// which ended within that millisecond.
+    private static func meant(_ range: TimeRange) -> TimeRange {
+        let start = range.start + 999
+        return range.start.microseconds % 1000 == 0 && start < range.end ? TimeRange(start, range.end) : range
     }
 
     /// The ledger's public key as text.
@@ -85,6 +91,8 @@ public enum ProofCommands {
         public var findings: [String]
         public var vault: VaultID
         public var camera: CameraID
+        /// As the bundle has it, and its own word only, like `made`.
+        public var cameraName: String?
         public var key: String
         /// Whether that key was compared with one that was given.
         public var keyCompared: Bool
@@ -94,18 +102,23 @@ public enum ProofCommands {
         /// The recorder's clock was vouched for by a time service at every start that the bundle tells of.
         public var clockSynchronised: Bool
         public var clockSteps: Int
+        /// Like starts and steps of the clock, those that the bundle tells of: others can be left out of it unseen.
         public var gaps: Int
         /// Clips between the first and the last one that the bundle leaves out.
         public var missingClips: Int
         public var strangers: [String]
+        /// README.html is the page that belongs to this bundle; false without a finding when another version wrote it.
+        public var pageCompared: Bool
     }
 
     /// Checks a bundle. Errors only when it is none; what does not fit is in `findings`.
     public static func check(_ folder: String, key: String?) async throws -> Checked {
-        let report = try await EvidenceCheck(folder: folder) { ClipReader.identity(inHead: $0) }.run(expected: key)
+        let report = try await EvidenceCheck(folder: folder, page: EvidencePage.form) {
+            ClipReader.identity(inHead: $0)
+        }.run(expected: key)
         return Checked(
             sound: report.isSound, findings: report.findings, vault: report.vault, camera: report.camera,
-            key: report.key, keyCompared: key != nil, ledgerSize: report.ledgerSize,
+            cameraName: report.cameraName, key: report.key, keyCompared: key != nil, ledgerSize: report.ledgerSize,
             made: FileTime.iso(report.made),
             clips: report.clips.map { clip in
                 Checked.Clip(
@@ -115,6 +128,53 @@ public enum ProofCommands {
             },
             clockSynchronised: !report.starts.isEmpty && report.starts.allSatisfy(\.isClockSynchronised),
             clockSteps: report.clockSteps.count, gaps: report.gaps.count, missingClips: report.missingNumbers,
-            strangers: report.strangers)
+            strangers: report.strangers, pageCompared: report.isPageCompared)
+    }
+}
+
+extension ProofCommands.Checked {
+    /// In plain lines. Whoever made the bundle chose names in it: none of them can forge a line or talk to the terminal.
+    public var text: String {
+        var lines = findings.map { "WRONG: \($0)" }
+        for clip in clips {
+            lines.append(
+                "\(clip.file): \(clip.from) to \(clip.to), entered as number \(clip.entry) at \(clip.entered); unchanged since"
+            )
+        }
+        if missingClips > 0 {
+            lines.append("\(missingClips) clip(s) between the first and the last are not in the bundle.")
+        }
+        if gaps > 0 { lines.append("\(gaps) gap(s) in the recording are entered.") }
+        if clockSteps > 0 { lines.append("The recorder's clock was set \(clockSteps) time(s) meanwhile.") }
+        lines.append(
+            clockSynchronised
+                ? "A time service vouched for the recorder's clock when it was started."
+                : "Nobody vouches for the recorder's clock but itself.")
+        lines.append("Gaps, starts and clock steps: only as far as the bundle tells of them.")
+        let name = cameraName.map { " \u{201C}\($0)\u{201D}" } ?? ""
+        lines.append("Made at \(made) of camera\(name) \(camera): the bundle's own word for the time and the name.")
+        if sound, !pageCompared {
+            lines.append("README.html is not part of the proof: another version of SudoCam wrote it.")
+        }
+        if !strangers.isEmpty { lines.append("Not part of the proof: \(strangers.joined(separator: ", ")).") }
+        lines.append("Signed by \(key)")
+        if !keyCompared {
+            lines.append("Compare that key with what the recorder's owner says, or give it with --key.")
+        }
+        lines.append(sound ? "Everything fits." : "The bundle does NOT prove what it claims.")
+        return lines.map(Self.printable).joined(separator: "\n")
+    }
+
+    /// Whatever is no plain character is written as its number.
+    private static func printable(_ text: String) -> String {
+        var output = ""
+        for scalar in text.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned:
+                output += "\\u{\(String(scalar.value, radix: 16))}"
+            default: output.unicodeScalars.append(scalar)
+            }
+        }
+        return output
     }
 }

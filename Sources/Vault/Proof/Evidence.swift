@@ -103,8 +103,7 @@ public struct Evidence: Sendable, Hashable {
             for clip in clips {
                 guard let entry = clip["entry"]?.integer.flatMap({ Int(exactly: $0) }), entry >= 0,
                     let object = clip["object"]?.string.flatMap({ ObjectID($0) }), let file = clip["file"]?.string,
-                    // Nothing outside the bundle is read, whatever its table of contents says.
-                    file.hasPrefix("clips/"), !file.contains(".."), !file.dropFirst(6).contains("/"),
+                    Self.isClipFile(file),
                     let fileKey = clip["fileKey"]?.string.flatMap({ Base64.decode(Array($0.utf8), padded: true) }),
                     fileKey.count == AgeWrapping.fileKeySize
                 else { throw fail() }
@@ -115,6 +114,7 @@ public struct Evidence: Sendable, Hashable {
                 guard let position = position.integer.flatMap({ Int(exactly: $0) }), position >= 0 else { throw fail() }
                 self.context.append(position)
             }
+        }
 
         /// Nothing outside the bundle is read, whatever its table of contents says, and no name of a file does anything to a
         /// terminal.
@@ -143,6 +143,5 @@ public struct EvidencePageForm: Sendable {
     public init(version: Int, html: @escaping @Sendable (Evidence) -> String) {
         self.version = version
         self.html = html
-        }
     }
 }

@@ -24,6 +24,8 @@ public struct EvidenceReport: Sendable {
     public var ledgerSize = 0
     public var made: WallTime
     public var camera: CameraID
+    /// As the bundle has it; like `made` its own word only.
+    public var cameraName: String?
     public var clips: [Clip] = []
     public var starts: [Start] = []
     public var gaps: [GapRecord] = []
@@ -33,6 +35,8 @@ public struct EvidenceReport: Sendable {
     public var missingNumbers = 0
     /// Files that nothing in the bundle vouches for.
     public var strangers: [String] = []
+    /// README.html is what this version would write of this bundle. False without a finding: another version wrote it.
+    public var isPageCompared = false
     public var isSound: Bool { findings.isEmpty }
 }
 
@@ -40,6 +44,7 @@ public struct EvidenceReport: Sendable {
 public struct EvidenceCheck: Sendable {
     private let folder: String
     private let files: any FileSystem
+    private let page: EvidencePageForm
     private let innerIdentity: @Sendable ([UInt8]) -> ClipIdentity?
 
     private static let sizeLimit = 1 << 16
@@ -48,11 +53,12 @@ public struct EvidenceCheck: Sendable {
 
     /// - Parameter innerIdentity: finds the identity inside a clip, given the beginning of its plaintext.
     public init(
-        folder: String, files: any FileSystem = PosixFileSystem(),
+        folder: String, files: any FileSystem = PosixFileSystem(), page: EvidencePageForm,
         innerIdentity: @escaping @Sendable ([UInt8]) -> ClipIdentity?
     ) {
         self.folder = folder
         self.files = files
+        self.page = page
         self.innerIdentity = innerIdentity
     }
 
@@ -69,7 +75,9 @@ public struct EvidenceCheck: Sendable {
         }
         let contents = try Evidence.Contents(parsing: try read("bundle.json", limit: Self.listLimit))
         var report = EvidenceReport(
-            vault: contents.vault, key: contents.key, made: contents.made, camera: contents.camera)
+            vault: contents.vault, key: contents.key, made: contents.made, camera: contents.camera,
+            cameraName: contents.cameraName)
+        if contents.clips.isEmpty { report.findings.append("The bundle names no recording.") }
         if let expected, expected != contents.key {
             report.findings.append("The bundle is signed with another key than the one given.")
         }
@@ -124,6 +132,11 @@ public struct EvidenceCheck: Sendable {
         let numbers = report.clips.map(\.record.identity.sequence)
         if let first = numbers.min(), let last = numbers.max() {
             report.missingNumbers = Int(clamping: last - first) + 1 - Set(numbers).count
+        }
+        if report.isSound, contents.page == page.version {
+            let records = report.clips.map(\.record)
+            attempt(&report) { () throws(VaultError) in try checkPage(contents, records) }
+            report.isPageCompared = report.isSound
         }
         report.strangers = try strangers(contents)
         return report
@@ -213,6 +226,20 @@ public struct EvidenceCheck: Sendable {
             offset += count
         }
         return digest.finish()
+    }
+
+    /// The page is what this SudoCam says of such a bundle. That binds it to the table of contents and to nothing else: when it
+    /// was made and what the camera is called stand in no ledger.
+    private func checkPage(_ contents: Evidence.Contents, _ records: [ClipRecord]) throws(VaultError) {
+        let evidence = Evidence(
+            vault: contents.vault, key: contents.key, made: contents.made, camera: contents.camera,
+            cameraName: contents.cameraName,
+            clips: zip(contents.clips, records).map { clip, record in
+                Evidence.Clip(record: record, entry: clip.entry, file: clip.file, fileKey: clip.fileKey)
+            }, context: contents.context, page: page.version)
+        guard try read("README.html", limit: Self.listLimit) == Array(page.html(evidence).utf8) else {
+            throw VaultError(.damaged, "README.html is not the page that belongs to this bundle.")
+        }
     }
 
     /// Every file below that is not part of the proof, without the table of contents and the page, as relative paths.
