@@ -17,9 +17,10 @@ const DOUBTS = {
     rollback: 'The recorder shows an older ledger than this browser has seen: a copy of the vault was put back, or what was recorded since is gone.',
     fork: 'The recorder shows another past than this browser has seen: its ledger was rewritten.',
     key: 'The recorder signs with another key than this browser has seen: it is another one, or its ledger was begun anew.',
+    otherVault: 'The recorder shows another vault than this browser has seen here: a disk was exchanged, or its ledger was begun anew.',
     forged: 'The recorder\u2019s ledger is not signed rightly.',
 };
-const WATCH_EVERY = 10 * 60_000;
+const WATCH_EVERY = 10 * 60_000, WATCH_AGAIN = 5 * 60_000, WATCH_PATIENCE = 20_000;
 /** Nearer than this to now, letting go of the band means live. */
 const LIVE_EDGE = 2 * SECOND;
 const template = document.createElement('template');
@@ -67,7 +68,7 @@ class SudoApp extends HTMLElement {
     #opening = /** @type {Session | null} */ (null); #retry = 0; #failures = 0; #events = null;
     #ready; #readyDone; #timeline; #before = /** @type {string | null} */ (null);
     /** whose picture is on the screen */ #shownCamera = /** @type {string | null} */ (null);
-    #witness = new Witness(memory.storage); #watching = 0;
+    #witness = new Witness(memory.storage); #watching = 0; #isDoubtful = false;
     /** whether what was asked for last is to stand still once it is there */ #asksStill = false;
 
     connectedCallback() {
@@ -92,7 +93,7 @@ class SudoApp extends HTMLElement {
         this.#timeline = new TimelineLoader(() => ({...this.band.model, now: this.band.now}));
         this.#timeline.onband = timeline => { this.band.timeline = timeline; this.band.draw(); };
         this.#timeline.onmonth = month => { this.days.show(month, this.band.now); this.days.point(this.band.model.centre); };
-        this.$('doubt').lastElementChild.onclick = () => { this.#witness.forget(this.state.vault); this.#watch(); };
+        this.$('doubt').lastElementChild.onclick = () => { this.#witness.accept(this.state.vault); this.#watch(); };
         this.#listen();
         this.#showControls();
         this.#contract();
@@ -157,14 +158,27 @@ class SudoApp extends HTMLElement {
         if (!globalThis.crypto?.subtle) return;
         try {
             const {verdict, size, since} = await this.#witness.look(this.state.vault, async from => {
-                const response = await fetch(`/api/v1/ledger?from=${from}`);
+                const response = await fetch(`/api/v1/ledger?from=${from}`, {signal: AbortSignal.timeout(WATCH_PATIENCE)});
                 if (!response.ok) throw new Error(`The recorder answered ${response.status}.`);
                 return response.json();
             });
-            this.$('doubt').firstElementChild.textContent = DOUBTS[verdict] ?? '';
-            this.$('doubt').hidden = !(verdict in DOUBTS);
-            if (!(verdict in DOUBTS)) this.help.note('ledger', `This browser watches that nothing is taken out of the ledger: ${size} entries, since ${fullText(since * 1000)}.`);
-        } catch { /* the next look will tell */ }
+            this.#isDoubtful = verdict in DOUBTS;
+            this.#doubt(DOUBTS[verdict] ?? '');
+            if (!this.#isDoubtful) this.help.note('ledger', `This browser watches that nothing is taken out of the ledger: ${size} entries, since ${fullText(since * 1000)}.`);
+        } catch {
+            // Once says little, so it is asked again sooner than usual; what was found before still holds.
+            clearTimeout(this.#watching);
+            this.#watching = setTimeout(() => this.#watch(), WATCH_AGAIN);
+            const since = this.#witness.miss(this.state.vault);
+            if (since !== null && !this.#isDoubtful) this.#doubt(`This browser could not check the ledger since ${fullText(since * 1000)}.`);
+        }
+    }
+
+    #doubt(text) {
+        const [words, accept] = this.$('doubt').children;
+        words.textContent = text;
+        accept.hidden = !this.#isDoubtful;
+        this.$('doubt').hidden = !text;
     }
 
     #trouble(lines) {

@@ -70,8 +70,15 @@ export async function continues(before, rootBefore, size, root, proof) {
     return !last && same(old, rootBefore) && same(now, root);
 }
 
+/** The vault that this origin showed last; a browser keeps each origin's things apart. */
+const LAST = 'ledger-vault';
+/** Looks that fail before that is worth saying, and the time (ms) after which one is enough. */
+const PATIENCE = 2, LONG = 30 * 60_000;
+
 /** What this browser remembers of a vault's ledger, and what it makes of the next look. */
 export class Witness {
+    #misses = 0;
+
     /** @param {Storage | null} storage  null: nothing is remembered */
     constructor(storage) { this.storage = storage; }
 
@@ -79,27 +86,51 @@ export class Witness {
     pin(vault) {
         try { return JSON.parse(this.storage?.getItem(this.#name(vault)) ?? 'null'); } catch { return null; }
     }
-    forget(vault) { this.storage?.removeItem(this.#name(vault)); }
+    get #last() { return this.storage?.getItem(LAST) ?? null; }
+
+    /** Another vault is the known one from now on; of the known one, what is shown now is a new beginning. */
+    accept(vault) {
+        if ((this.#last ?? vault) === vault) this.storage?.removeItem(this.#name(vault));
+        this.storage?.setItem(LAST, vault);
+    }
 
     /**
      * @param {string} vault  its id
      * @param {(from: number) => Promise<{checkpoint: string, key: string, proof: string[]}>} ask
-     * @returns {Promise<{verdict: 'first' | 'continues' | 'rollback' | 'fork' | 'key' | 'forged', size: number, since: number}>}
+     * @returns {Promise<{verdict: 'first' | 'continues' | 'rollback' | 'fork' | 'key' | 'otherVault' | 'forged', size: number, since: number}>}
      */
     async look(vault, ask) {
         const pin = this.pin(vault);
         const answer = await ask(pin?.size ?? 0);
+        // Whatever is malformed throws before anything is made of it: that is no look.
+        const proof = answer.proof.map(bytesOf);
         const seen = await openCheckpoint(answer.checkpoint, answer.key);
-        const verdict = (name, size = seen?.size ?? 0) => ({verdict: name, size, since: pin?.since ?? Date.now()});
+        this.#misses = 0;
+        const now = Date.now();
+        const verdict = (name, size = seen?.size ?? 0) => ({verdict: name, size, since: pin?.since ?? now});
         if (!seen || seen.origin !== `sudocam/${vault}`) return verdict('forged');
+        // A ledger begun anew under another id has no pin here, and would pass for one that is seen for the first time.
+        if (this.#last && this.#last !== vault) return verdict('otherVault');
         if (pin) {
             if (pin.key !== answer.key) return verdict('key');
             if (seen.size < pin.size) return verdict('rollback');
-            const proof = answer.proof.map(bytesOf);
             if (!await continues(pin.size, bytesOf(pin.root), seen.size, seen.root, proof)) return verdict('fork');
         }
         const root = btoa(String.fromCharCode(...seen.root));
-        this.storage?.setItem(this.#name(vault), JSON.stringify({size: seen.size, root, key: answer.key, since: pin?.since ?? Date.now()}));
+        this.storage?.setItem(this.#name(vault), JSON.stringify({size: seen.size, root, key: answer.key, since: pin?.since ?? now, seen: now}));
+        this.storage?.setItem(LAST, vault);
         return verdict(pin ? 'continues' : 'first');
+    }
+
+    /**
+     * Told of each look that failed: no answer, or a malformed one. Who stops answering may have something to hide.
+     * @returns {number | null} since when (ms) the ledger of a vault known here could not be checked, once that is worth saying
+     */
+    miss(vault, now = Date.now()) {
+        this.#misses += 1;
+        const pin = this.pin(vault) ?? this.pin(this.#last);
+        if (!pin) return null;
+        const since = pin.seen ?? pin.since;
+        return this.#misses >= PATIENCE || now - since > LONG ? since : null;
     }
 }

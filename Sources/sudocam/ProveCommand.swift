@@ -1,5 +1,7 @@
 import ArgumentParser
 import Core
+import Foundation
+import Glibc
 import Server
 import Vault
 
@@ -54,10 +56,21 @@ struct ProveCommand: AsyncParsableCommand {
                 options.to = to
                 range = try options.range()
             }
+            let folder = try EvidenceFolder(output ?? "")
+            let configuration = try configuration.read()
+            let secret = try passphrase.read()
             let line = ProgressLine()
+            // Recordings in clear do not stay behind.
+            let interrupt = Interrupt {
+                folder.abandon {
+                    line.end()
+                    FileHandle.standardError.write(Data("Broken off; nothing of it was kept.\n".utf8))
+                    _exit(130)
+                }
+            }
+            defer { withExtendedLifetime(interrupt) {} }
             let proved = try await ProofCommands.prove(
-                try configuration.read(), camera: camera, range: range, object: clip, to: output ?? "",
-                passphrase: try passphrase.read()
+                configuration, camera: camera, range: range, object: clip, to: folder, passphrase: secret
             ) { done, total in line.show("\(megabytes(done)) of \(megabytes(total))") }
             line.end()
             try form.print(proved) {
@@ -72,34 +85,7 @@ struct ProveCommand: AsyncParsableCommand {
 
     private func checkBundle(_ folder: String) async throws {
         let checked = try await ProofCommands.check(folder, key: key)
-        try form.print(checked) {
-            var lines = checked.findings.map { "WRONG: \($0)" }
-            for clip in checked.clips {
-                lines.append(
-                    "\(clip.file): \(clip.from) to \(clip.to), entered as number \(clip.entry) at \(clip.entered); unchanged since"
-                )
-            }
-            if checked.missingClips > 0 {
-                lines.append("\(checked.missingClips) clip(s) between the first and the last are not in the bundle.")
-            }
-            if checked.gaps > 0 { lines.append("\(checked.gaps) gap(s) in the recording are entered.") }
-            if checked.clockSteps > 0 {
-                lines.append("The recorder's clock was set \(checked.clockSteps) time(s) meanwhile.")
-            }
-            lines.append(
-                checked.clockSynchronised
-                    ? "A time service vouched for the recorder's clock when it was started."
-                    : "Nobody vouches for the recorder's clock but itself.")
-            if !checked.strangers.isEmpty {
-                lines.append("Not part of the proof: \(checked.strangers.joined(separator: ", ")).")
-            }
-            lines.append("Signed by \(checked.key)")
-            if !checked.keyCompared {
-                lines.append("Compare that key with what the recorder's owner says, or give it with --key.")
-            }
-            lines.append(checked.sound ? "Everything fits." : "The bundle does NOT prove what it claims.")
-            return lines.joined(separator: "\n")
-        }
+        try form.print(checked) { checked.text }
         if !checked.sound { throw ExitCode(2) }
     }
 }

@@ -3,13 +3,10 @@ import Vault
 
 /// The page of plain language in an evidence bundle: for somebody who has never heard of SudoCam.
 struct EvidencePage {
-    private let evidence: Evidence
-    private let cameraName: String?
+    /// Raise the version with every change to the page: `prove --check` compares pages of its own version only.
+    static let form = EvidencePageForm(version: 1) { Self(evidence: $0).html }
 
-    init(_ evidence: Evidence, cameraName: String?) {
-        self.evidence = evidence
-        self.cameraName = cameraName
-    }
+    let evidence: Evidence
 
     var html: String {
         let rows = evidence.clips.map { clip in
@@ -20,7 +17,7 @@ struct EvidencePage {
                 <td><code>\(record.object)</code></td></tr>
                 """
         }
-        let name = cameraName.map { "\u{201C}\(Self.escaped($0))\u{201D} " } ?? ""
+        let name = evidence.cameraName.map { "\u{201C}\(Self.escaped($0))\u{201D} " } ?? ""
         return """
             <!doctype html>
             <html lang="en"><head><meta charset="utf-8"><title>Evidence from a SudoCam recorder</title>
@@ -46,6 +43,9 @@ struct EvidencePage {
             <h2>What it does not prove</h2>
             <ul>
             <li>That the clock was right. The check says whether a time service vouched for it when the recorder was started.</li>
+            <li>That there was no gap, no start and no step of the clock but those that this folder tells of: their entries can be left
+            out. A recording cannot: its number is missing then.</li>
+            <li>When this folder was made and what the camera is called: that is this folder's own word.</li>
             <li>That the camera saw what it seems to show. A picture held in front of it is recorded as faithfully as a room.</li>
             <li>That the recorder itself was honest. Whoever controls it, and its signing key, can enter recordings that he made
             himself, from then on; not change what was entered and seen by a witness before. Somebody else who has kept an older

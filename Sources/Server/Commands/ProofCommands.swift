@@ -1,5 +1,4 @@
 public import Core
-import Foundation
 import Media
 public import Vault
 
@@ -17,45 +16,55 @@ public enum ProofCommands {
     }
 
     /// Writes the bundle of every clip of a camera that shares time with `range`, or of the one that `object` begins to name.
+    /// After an error nothing of it is left.
     public static func prove(
-        _ configuration: Configuration, camera: String?, range: TimeRange?, object: String?, to folder: String,
+        _ configuration: Configuration, camera: String?, range: TimeRange?, object: String?, to folder: EvidenceFolder,
         passphrase: SecretBytes, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void,
         time: any TimeSource = SystemTime()
     ) async throws -> Proved {
         let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
         do {
             try await vault.unlock(passphrase: passphrase)
+            // Clips whose bytes lie elsewhere only come from there.
+            try vault.openRemotes()
             let clips: [ClipRecord]
             if let object {
                 clips = [try await vault.clip(named: object)]
             } else if let camera, let range {
                 let id = try VaultCommands.camera(camera, configuration, vault)
-                clips = try await vault.clips(camera: id, overlapping: range, limit: 100_000)
+                clips = try await vault.clips(camera: id, overlapping: Self.meant(range), limit: 100_000)
             } else {
                 throw ServerError(
                     .refused, "What is to be proved?", hint: "Name a camera with --from and --to, or --clip.")
             }
-            let evidence = try await vault.prove(
-                clips, to: folder, name: { "\(FileTime.text($0.start))-\($0.identity.sequence).mp4" },
-                progress: progress)
-            let name = configuration.cameras.first {
-                RecordingService.identity(of: $0.key, in: vault.id) == evidence.camera
+            let cameraName = configuration.cameras.first {
+                RecordingService.identity(of: $0.key, in: vault.id) == clips.first?.camera
             }?.name
-            let page = EvidencePage(evidence, cameraName: name).html
-            try Data(page.utf8).write(to: URL(fileURLWithPath: folder + "/README.html"))
+            let evidence = try await vault.prove(
+                clips, to: folder.part, cameraName: cameraName, page: EvidencePage.form,
+                name: { "\(FileTime.text($0.start))-\($0.identity.sequence).mp4" }, progress: progress)
+            try folder.keep()
             vault.lock()
             await vault.close()
             let records = evidence.clips.map(\.record)
             return Proved(
-                path: folder, camera: evidence.camera, clips: records.count,
+                path: folder.name, camera: evidence.camera, clips: records.count,
                 from: records.map(\.start).min().map(FileTime.iso) ?? "",
                 to: records.map(\.end).max().map(FileTime.iso) ?? "", bytes: records.reduce(0) { $0 + $1.byteCount },
                 key: evidence.key)
         } catch {
+            folder.remove()
             vault.lock()
             await vault.close()
             throw error
         }
+    }
+
+    /// `sudocam clips` cuts times to the millisecond. Whoever copies the start of a clip from there does not mean the one before,
+    /// which ended within that millisecond.
+    private static func meant(_ range: TimeRange) -> TimeRange {
+        let start = range.start + 999
+        return range.start.microseconds % 1000 == 0 && start < range.end ? TimeRange(start, range.end) : range
     }
 
     /// The ledger's public key as text.
@@ -82,6 +91,8 @@ public enum ProofCommands {
         public var findings: [String]
         public var vault: VaultID
         public var camera: CameraID
+        /// As the bundle has it, and its own word only, like `made`.
+        public var cameraName: String?
         public var key: String
         /// Whether that key was compared with one that was given.
         public var keyCompared: Bool
@@ -91,18 +102,23 @@ public enum ProofCommands {
         /// The recorder's clock was vouched for by a time service at every start that the bundle tells of.
         public var clockSynchronised: Bool
         public var clockSteps: Int
+        /// Like starts and steps of the clock, those that the bundle tells of: others can be left out of it unseen.
         public var gaps: Int
         /// Clips between the first and the last one that the bundle leaves out.
         public var missingClips: Int
         public var strangers: [String]
+        /// README.html is the page that belongs to this bundle; false without a finding when another version wrote it.
+        public var pageCompared: Bool
     }
 
     /// Checks a bundle. Errors only when it is none; what does not fit is in `findings`.
     public static func check(_ folder: String, key: String?) async throws -> Checked {
-        let report = try await EvidenceCheck(folder: folder) { ClipReader.identity(inHead: $0) }.run(expected: key)
+        let report = try await EvidenceCheck(folder: folder, page: EvidencePage.form) {
+            ClipReader.identity(inHead: $0)
+        }.run(expected: key)
         return Checked(
             sound: report.isSound, findings: report.findings, vault: report.vault, camera: report.camera,
-            key: report.key, keyCompared: key != nil, ledgerSize: report.ledgerSize,
+            cameraName: report.cameraName, key: report.key, keyCompared: key != nil, ledgerSize: report.ledgerSize,
             made: FileTime.iso(report.made),
             clips: report.clips.map { clip in
                 Checked.Clip(
@@ -112,6 +128,53 @@ public enum ProofCommands {
             },
             clockSynchronised: !report.starts.isEmpty && report.starts.allSatisfy(\.isClockSynchronised),
             clockSteps: report.clockSteps.count, gaps: report.gaps.count, missingClips: report.missingNumbers,
-            strangers: report.strangers)
+            strangers: report.strangers, pageCompared: report.isPageCompared)
+    }
+}
+
+extension ProofCommands.Checked {
+    /// In plain lines. Whoever made the bundle chose names in it: none of them can forge a line or talk to the terminal.
+    public var text: String {
+        var lines = findings.map { "WRONG: \($0)" }
+        for clip in clips {
+            lines.append(
+                "\(clip.file): \(clip.from) to \(clip.to), entered as number \(clip.entry) at \(clip.entered); unchanged since"
+            )
+        }
+        if missingClips > 0 {
+            lines.append("\(missingClips) clip(s) between the first and the last are not in the bundle.")
+        }
+        if gaps > 0 { lines.append("\(gaps) gap(s) in the recording are entered.") }
+        if clockSteps > 0 { lines.append("The recorder's clock was set \(clockSteps) time(s) meanwhile.") }
+        lines.append(
+            clockSynchronised
+                ? "A time service vouched for the recorder's clock when it was started."
+                : "Nobody vouches for the recorder's clock but itself.")
+        lines.append("Gaps, starts and clock steps: only as far as the bundle tells of them.")
+        let name = cameraName.map { " \u{201C}\($0)\u{201D}" } ?? ""
+        lines.append("Made at \(made) of camera\(name) \(camera): the bundle's own word for the time and the name.")
+        if sound, !pageCompared {
+            lines.append("README.html is not part of the proof: another version of SudoCam wrote it.")
+        }
+        if !strangers.isEmpty { lines.append("Not part of the proof: \(strangers.joined(separator: ", ")).") }
+        lines.append("Signed by \(key)")
+        if !keyCompared {
+            lines.append("Compare that key with what the recorder's owner says, or give it with --key.")
+        }
+        lines.append(sound ? "Everything fits." : "The bundle does NOT prove what it claims.")
+        return lines.map(Self.printable).joined(separator: "\n")
+    }
+
+    /// Whatever is no plain character is written as its number.
+    private static func printable(_ text: String) -> String {
+        var output = ""
+        for scalar in text.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned:
+                output += "\\u{\(String(scalar.value, radix: 16))}"
+            default: output.unicodeScalars.append(scalar)
+            }
+        }
+        return output
     }
 }

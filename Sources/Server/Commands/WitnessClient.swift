@@ -11,14 +11,23 @@ struct WitnessClient {
     let url: URL
     /// SHA-256 of the certificate, in hexadecimal without colons; nil: the certificate is checked as browsers do.
     let fingerprint: String?
+    private let isSecure: Bool
+    private let host: String
+    private let port: Int
+
+    /// The recorder's address as we write it, however it was spelled; what is asked there does not depend on a path.
+    var name: String {
+        let written = host.contains(":") ? "[\(host)]" : host
+        return "\(isSecure ? "https" : "http")://\(written)\(port == (isSecure ? 443 : 80) ? "" : ":\(port)")/"
+    }
 
     static let sizeLimit = 1 << 20
     static let patience = TimeAmount.seconds(10)
 
     /// Errors: `.configuration` for an address that is none.
     init(_ address: String, fingerprint: String?) throws(ServerError) {
-        guard let url = URL(string: address), let scheme = url.scheme, ["http", "https"].contains(scheme),
-            url.host != nil
+        guard let url = URL(string: address), let scheme = url.scheme?.lowercased(),
+            ["http", "https"].contains(scheme), url.host?.isEmpty == false
         else {
             throw ServerError(
                 .configuration, "\(address) is no address of a recorder.", hint: "Write it as https://192.0.2.5:8480/.")
@@ -32,6 +41,9 @@ struct WitnessClient {
             throw ServerError(.configuration, "Over plain HTTP there is no certificate to compare.")
         }
         self.url = url
+        isSecure = scheme == "https"
+        port = url.port ?? (isSecure ? 443 : 80)
+        host = (url.host ?? "").trimmingCharacters(in: ["[", "]"]).lowercased()
         self.fingerprint = plain
     }
 
@@ -53,15 +65,11 @@ struct WitnessClient {
     }
 
     private func get(_ path: String) async throws -> [UInt8] {
-        let host = url.host ?? ""
-        let isSecure = url.scheme == "https"
-        let port = url.port ?? (isSecure ? 443 : 80)
         var configuration = TLSConfiguration.makeClientConfiguration()
         // The fingerprint names one certificate; whom it was made out to adds nothing.
         if fingerprint != nil { configuration.certificateVerification = .noHostnameVerification }
         let tls = try isSecure ? NIOSSLContext(configuration: configuration) : nil
-        let name = (url.host ?? "").trimmingCharacters(in: ["[", "]"])
-        let isAddress = (try? SocketAddress(ipAddress: name, port: port)) != nil
+        let isAddress = (try? SocketAddress(ipAddress: host, port: port)) != nil
         let fingerprint = fingerprint
         let group = MultiThreadedEventLoopGroup.singleton
         let promise = group.any().makePromise(of: [UInt8].self)
@@ -69,7 +77,7 @@ struct WitnessClient {
             channel.eventLoop.makeCompletedFuture {
                 let pipeline = channel.pipeline.syncOperations
                 if let tls {
-                    let hostname = isAddress ? nil : name
+                    let hostname = isAddress ? nil : host
                     try pipeline.addHandler(
                         fingerprint.map { wanted in
                             try NIOSSLClientHandler(context: tls, serverHostname: hostname) { chain, verified in
@@ -85,7 +93,7 @@ struct WitnessClient {
         }
         let channel: any Channel
         do {
-            channel = try await bootstrap.connect(host: name, port: port).get()
+            channel = try await bootstrap.connect(host: host, port: port).get()
         } catch {
             promise.fail(error)
             throw unreachable(error)
@@ -94,7 +102,7 @@ struct WitnessClient {
             promise.fail(ChannelError.connectTimeout(Self.patience))
         }
         var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: path)
-        head.headers.add(name: "host", value: "\(host.contains(":") ? "[\(name)]" : host):\(port)")
+        head.headers.add(name: "host", value: "\(host.contains(":") ? "[\(host)]" : host):\(port)")
         head.headers.add(name: "connection", value: "close")
         channel.write(HTTPClientRequestPart.head(head), promise: nil)
         channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
@@ -112,12 +120,21 @@ struct WitnessClient {
 
     private func unreachable(_ error: any Error) -> any Error {
         if error is ServerError { return error }
-        let isCertificate = error is NIOSSLError || error is BoringSSLError || error is NIOSSLExtraError
-        return ServerError(
-            .noService, "\(url) does not answer.",
-            hint: isCertificate
-                ? "Its certificate is not the expected one. Give the fingerprint that `sudocam serve` prints with --fingerprint."
-                : nil, underlying: error)
+        guard error is NIOSSLError || error is BoringSSLError || error is NIOSSLExtraError else {
+            return ServerError(.noService, "\(url) does not answer.", underlying: error)
+        }
+        // BoringSSL's own words are lines of its source; only what they name is of use to anybody.
+        let words = "\(error)"
+        if words.contains("WRONG_VERSION_NUMBER") || words.contains("HTTP_REQUEST") {
+            return ServerError(
+                .noService, "\(url) speaks no TLS.", hint: "Write http://, or the port on which it speaks TLS.")
+        }
+        if words.contains("CERTIFICATE_VERIFY_FAILED") || error is NIOSSLExtraError {
+            return ServerError(
+                .noService, "The certificate of \(url) is not the expected one.",
+                hint: "Give the fingerprint that `sudocam serve` prints with --fingerprint.")
+        }
+        return ServerError(.noService, "\(url) broke the TLS connection off.")
     }
 }
 

@@ -13,19 +13,28 @@ public enum WitnessCommands {
         public var size: Int
         public var sizeBefore: Int?
         public var since: String?
+        /// Where that was, when it was somewhere else.
+        public var seenAt: String?
         public var vault: VaultID?
         public var key: String?
+        /// Whether it is the one that was given; nil when none was.
+        public var isKeyGiven: Bool?
 
         /// In a sentence.
         public var text: String {
-            let before = "\(sizeBefore ?? 0) were seen\(since.map { " (witnessed since \($0))" } ?? "")"
+            let place = seenAt.map { " at \($0)" } ?? ""
+            let before = "\(sizeBefore ?? 0) were seen\(place)\(since.map { " (witnessed since \($0))" } ?? "")"
             return switch verdict {
+            case .first where isKeyGiven == true: "first seen: \(size) entries, signed with the key that was given."
             case .first:
                 "first seen: \(size) entries. Compare the key with the recorder's `sudocam prove --show-key`:\n  \(key ?? "")"
             case .continues: "continues: \(size) entries, \(before)."
+            case .rollback where seenAt != nil:
+                "ROLLBACK: it shows \(size) entries, \(before). This is an older copy, or what came since is gone."
             case .rollback:
                 "ROLLBACK: it shows \(size) entries, \(before). An older copy was put back, or what came since is gone."
             case .fork: "FORK: it shows another past than was seen. Its ledger was rewritten."
+            case .key where isKeyGiven == false: "OTHER KEY: it signs with another key than the one given."
             case .key: "OTHER KEY: it signs with another key than was seen."
             case .otherVault: "OTHER VAULT: it shows another vault than was seen."
             case .forged: "FORGED: what it shows is not signed rightly."
@@ -51,27 +60,39 @@ public enum WitnessCommands {
     public static func look(
         _ target: String, pins: String, key: String?, fingerprint: String?, accepts: Bool
     ) async throws -> Look {
-        let isAddress = target.contains("://")
-        let name = isAddress ? target : URL(fileURLWithPath: target).standardizedFileURL.path
+        let client = target.contains("://") ? try WitnessClient(target, fingerprint: fingerprint) : nil
+        guard client != nil || FileManager.default.fileExists(atPath: target) else {
+            throw ServerError(
+                .configuration, "There is no folder \(target).", hint: "Write http:// or https:// before an address.")
+        }
+        let place = client?.name ?? URL(fileURLWithPath: target).standardizedFileURL.path
         try? FileManager.default.createDirectory(
             atPath: URL(fileURLWithPath: pins).deletingLastPathComponent().path, withIntermediateDirectories: true,
             attributes: [.posixPermissions: 0o700])
-        let store = PinStore(path: pins, name: name)
-        let pin = try store.load()
-        let shown =
-            isAddress
-            ? try await WitnessClient(target, fingerprint: fingerprint).ask(continuing: pin?.size ?? 0)
-            : try await CheckpointPin.shown(inFolder: target, continuing: pin?.size ?? 0)
-        let now = SystemTime().wallNow()
-        var judged = CheckpointPin.judge(shown, after: pin, at: now)
-        if accepts, !judged.verdict.isGood, judged.verdict != .forged {
-            judged = CheckpointPin.judge(shown, after: nil, at: now)
+        var pins = try WitnessPins(path: pins)
+        func ask(_ size: Int) async throws -> CheckpointPin.Shown {
+            if let client { return try await client.ask(continuing: size) }
+            return try await CheckpointPin.shown(inFolder: target, continuing: size)
         }
-        if let key, shown.key != key { judged = (.key, nil, judged.size) }
-        if let next = judged.pin { try store.save(next) }
+        let last = pins.last(at: place)
+        var shown = try await ask(last?.size ?? 0)
+        let now = SystemTime().wallNow()
+        var reference = last.map { (place: place, pin: $0) }
+        if let vault = CheckpointPin.judge(shown, after: nil, at: now).pin?.vault, last == nil || last?.vault == vault {
+            reference = pins.newest(of: vault)
+            // The proof is asked for anew when what it has to continue was seen somewhere else.
+            if let size = reference?.pin.size, size != last?.size { shown = try await ask(size) }
+        }
+        let pin = reference?.pin
+        var judged = CheckpointPin.judge(shown, after: pin, at: now)
+        let isBeginning = accepts && !judged.verdict.isGood && judged.verdict != .forged
+        if isBeginning { judged = CheckpointPin.judge(shown, after: nil, at: now) }
+        let isKeyGiven = key.map { $0 == shown.key }
+        if isKeyGiven == false { judged = (.key, nil, judged.size) }
+        if let next = judged.pin { try pins.keep(next, at: place, isBeginning: isBeginning) }
         return Look(
-            at: FileTime.iso(now), target: name, verdict: judged.verdict, size: judged.size, sizeBefore: pin?.size,
-            since: (pin?.since).map(FileTime.iso), vault: judged.pin?.vault ?? pin?.vault,
-            key: judged.pin?.key ?? pin?.key)
+            at: FileTime.iso(now), target: place, verdict: judged.verdict, size: judged.size, sizeBefore: pin?.size,
+            since: (pin?.since).map(FileTime.iso), seenAt: reference?.place == place ? nil : reference?.place,
+            vault: judged.pin?.vault ?? pin?.vault, key: judged.pin?.key ?? pin?.key, isKeyGiven: isKeyGiven)
     }
 }

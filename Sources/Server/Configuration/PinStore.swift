@@ -32,7 +32,7 @@ public struct PinStore: Sendable {
     /// what it remembered must not be lost silently.
     public func load() throws(ServerError) -> CheckpointPin? { try all()[vault] }
 
-    private func all() throws(ServerError) -> [String: CheckpointPin] {
+    func all() throws(ServerError) -> [String: CheckpointPin] {
         guard let path, FileManager.default.fileExists(atPath: path) else { return [:] }
         do {
             return try JSONDecoder().decode(
@@ -45,12 +45,18 @@ public struct PinStore: Sendable {
         }
     }
 
-    /// Durable on return; either the old or the new one is there after a crash.
+    /// As `save(all:)`.
     public func save(_ pin: CheckpointPin) throws(ServerError) {
-        guard let path else { return }
+        guard path != nil else { return }
         var pins = try all()
         guard pins[vault] != pin else { return }
         pins[vault] = pin
+        try save(all: pins)
+    }
+
+    /// Durable on return; either the old or the new one is there after a crash.
+    func save(all pins: [String: CheckpointPin]) throws(ServerError) {
+        guard let path else { return }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         let temporary = path + ".tmp"

@@ -100,10 +100,13 @@ final class Index: Sendable {
         return try DatabaseQueue(path: "", configuration: configuration)
     }
 
+    /// How to read a database without writing next to it, in the order to try: with a writer alive the WAL is read through its
+    /// shared memory, read-only; without one the file is whole.
+    static let readingOptions = ["mode=ro&readonly_shm=1", "immutable=1"]
+
     /// A copy of an index on disk, without writing a byte next to it; nil when it cannot be read so.
     static func snapshot(_ path: String) -> Index? {
-        // With a writer alive the WAL is read through its shared memory, read-only; without one the file is whole.
-        for options in ["mode=ro&readonly_shm=1", "immutable=1"] {
+        for options in readingOptions {
             do {
                 var configuration = Configuration()
                 configuration.readonly = true
@@ -153,7 +156,7 @@ final class Index: Sendable {
         return version
     }
 
-    private static func escaped(_ path: String) -> String {
+    static func escaped(_ path: String) -> String {
         let plain = Set("/-._0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8)
         return path.utf8.map { byte in
             plain.contains(byte) ? String(UnicodeScalar(byte)) : "%" + Hex.encode([byte])

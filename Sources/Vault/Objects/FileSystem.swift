@@ -41,13 +41,16 @@ public struct FileAttributes: Sendable, Hashable {
     /// Microseconds since the Unix epoch.
     public var modified: Int64
     public var isDirectory: Bool
+    /// No folder, and nothing that is waited for or never ends: a pipe, a socket, a device.
+    public var isRegular: Bool
     /// The rights' low nine bits.
     public var rights: UInt16
 
-    public init(count: Int, modified: Int64, isDirectory: Bool, rights: UInt16) {
+    public init(count: Int, modified: Int64, isDirectory: Bool, isRegular: Bool? = nil, rights: UInt16) {
         self.count = count
         self.modified = modified
         self.isDirectory = isDirectory
+        self.isRegular = isRegular ?? !isDirectory
         self.rights = rights
     }
 }
@@ -73,6 +76,16 @@ public protocol OpenFile: AnyObject, Sendable {
 
 extension OpenFile {
     public func beginWriting(_ range: Range<Int>) {}
+
+    /// All of it, refused above `limit` bytes.
+    func contents(limit: Int) throws(VaultError) -> [UInt8] {
+        let count = try count()
+        guard count <= limit else { throw VaultError(.damaged, "\(path) is implausibly large (\(count) bytes).") }
+        var bytes = [UInt8](repeating: 0, count: count)
+        let read = try read(at: 0, into: &bytes)
+        bytes.removeLast(count - read)
+        return bytes
+    }
 }
 
 extension FileSystem {
@@ -87,13 +100,7 @@ extension FileSystem {
 
     /// A whole file, refused above `limit` bytes.
     func contents(_ path: String, limit: Int = 1 << 24) throws(VaultError) -> [UInt8] {
-        let file = try open(path, .read)
-        let count = try file.count()
-        guard count <= limit else { throw VaultError(.damaged, "\(path) is implausibly large (\(count) bytes).") }
-        var bytes = [UInt8](repeating: 0, count: count)
-        let read = try file.read(at: 0, into: &bytes)
-        bytes.removeLast(count - read)
-        return bytes
+        try open(path, .read).contents(limit: limit)
     }
 
     /// Writes a small file so that either the old or the new one stands at `path` after a crash; durable on return.

@@ -9,7 +9,8 @@ public struct PosixFileSystem: FileSystem {
     public func open(_ path: String, _ mode: FileMode) throws(VaultError) -> any OpenFile {
         let flags =
             switch mode {
-            case .read: O_RDONLY
+            // A pipe that stands where a file should is not waited for; of files it changes nothing.
+            case .read: O_RDONLY | O_NONBLOCK | O_NOCTTY
             case .create: O_RDWR | O_CREAT | O_EXCL
             case .readWrite: O_RDWR | O_CREAT
             }
@@ -202,6 +203,7 @@ extension FileAttributes {
             count: Int(status.st_size),
             modified: Int64(status.st_mtim.tv_sec) &* 1_000_000 &+ Int64(status.st_mtim.tv_nsec) / 1000,
             isDirectory: status.st_mode & S_IFMT == S_IFDIR,
+            isRegular: status.st_mode & S_IFMT == S_IFREG,
             rights: UInt16(truncatingIfNeeded: status.st_mode & 0o777))
     }
 }

@@ -8,6 +8,7 @@ public import Core
 /// | `sealed/<sha256>` | the same clip as it lies in the vault |
 /// | `entries/<n>.json`, `<n>.tlog-proof` | a ledger entry and the proof that the signed ledger has it |
 /// | `checkpoint` | the signed head of the ledger that all proofs lead to |
+/// | `README.html` | all this in plain language |
 public struct Evidence: Sendable, Hashable {
     public struct Clip: Sendable, Hashable {
         public var record: ClipRecord
@@ -26,9 +27,13 @@ public struct Evidence: Sendable, Hashable {
     public var key: String
     public var made: WallTime
     public var camera: CameraID
+    /// What its owner calls it.
+    public var cameraName: String?
     public var clips: [Clip]
     /// Positions of the other entries that tell of these clips: epochs, starts of the recorder, gaps, steps of the clock.
     public var context: [Int]
+    /// `EvidencePageForm.version` of the page.
+    var page: Int
 
     static func entryFile(_ position: Int) -> String { "entries/\(position).json" }
     static func proofFile(_ position: Int) -> String { "entries/\(position).tlog-proof" }
@@ -49,6 +54,8 @@ public struct Evidence: Sendable, Hashable {
               "key": \(JSON.quote(key)),
               "made": \(made.microseconds),
               "camera": "\(camera)",
+            \(cameraName.map { "  \"cameraName\": \(JSON.quote($0)),\n" } ?? "")\
+              "page": \(page),
               "clips": [
             \(clips.joined(separator: ",\n"))
               ],
@@ -65,6 +72,9 @@ public struct Evidence: Sendable, Hashable {
         var key: String
         var made: WallTime
         var camera: CameraID
+        var cameraName: String?
+        /// Nil in bundles of a SudoCam that did not write it down.
+        var page: Int?
         var clips: [(entry: Int, object: ObjectID, file: String, fileKey: [UInt8])]
         var context: [Int]
 
@@ -87,12 +97,13 @@ public struct Evidence: Sendable, Hashable {
             verifier = named.key
             self.made = WallTime(microseconds: made)
             self.camera = camera
+            cameraName = json["cameraName"]?.string
+            page = json["page"]?.integer.flatMap { Int(exactly: $0) }
             self.clips = []
             for clip in clips {
                 guard let entry = clip["entry"]?.integer.flatMap({ Int(exactly: $0) }), entry >= 0,
                     let object = clip["object"]?.string.flatMap({ ObjectID($0) }), let file = clip["file"]?.string,
-                    // Nothing outside the bundle is read, whatever its table of contents says.
-                    file.hasPrefix("clips/"), !file.contains(".."), !file.dropFirst(6).contains("/"),
+                    Self.isClipFile(file),
                     let fileKey = clip["fileKey"]?.string.flatMap({ Base64.decode(Array($0.utf8), padded: true) }),
                     fileKey.count == AgeWrapping.fileKeySize
                 else { throw fail() }
@@ -104,5 +115,33 @@ public struct Evidence: Sendable, Hashable {
                 self.context.append(position)
             }
         }
+
+        /// Nothing outside the bundle is read, whatever its table of contents says, and no name of a file does anything to a
+        /// terminal.
+        private static func isClipFile(_ file: String) -> Bool {
+            let folder = "clips/"
+            let name = file.utf8.dropFirst(folder.utf8.count)
+            return file.hasPrefix(folder) && !name.isEmpty && !name.allSatisfy { $0 == UInt8(ascii: ".") }
+                && name.allSatisfy {
+                    switch $0 {
+                    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                        UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                        true
+                    default: false
+                    }
+                }
+        }
+    }
+}
+
+/// How the page of plain language in a bundle is written. `Vault` keeps it and compares it; the words are another's.
+public struct EvidencePageForm: Sendable {
+    /// Another one for other words, so that the page of another SudoCam is not taken for one that somebody changed.
+    public let version: Int
+    let html: @Sendable (Evidence) -> String
+
+    public init(version: Int, html: @escaping @Sendable (Evidence) -> String) {
+        self.version = version
+        self.html = html
     }
 }

@@ -24,6 +24,8 @@ public struct EvidenceReport: Sendable {
     public var ledgerSize = 0
     public var made: WallTime
     public var camera: CameraID
+    /// As the bundle has it; like `made` its own word only.
+    public var cameraName: String?
     public var clips: [Clip] = []
     public var starts: [Start] = []
     public var gaps: [GapRecord] = []
@@ -33,6 +35,8 @@ public struct EvidenceReport: Sendable {
     public var missingNumbers = 0
     /// Files that nothing in the bundle vouches for.
     public var strangers: [String] = []
+    /// README.html is what this version would write of this bundle. False without a finding: another version wrote it.
+    public var isPageCompared = false
     public var isSound: Bool { findings.isEmpty }
 }
 
@@ -40,15 +44,21 @@ public struct EvidenceReport: Sendable {
 public struct EvidenceCheck: Sendable {
     private let folder: String
     private let files: any FileSystem
+    private let page: EvidencePageForm
     private let innerIdentity: @Sendable ([UInt8]) -> ClipIdentity?
+
+    private static let sizeLimit = 1 << 16
+    /// Of the table of contents and the page, which have a line for each clip.
+    private static let listLimit = 1 << 26
 
     /// - Parameter innerIdentity: finds the identity inside a clip, given the beginning of its plaintext.
     public init(
-        folder: String, files: any FileSystem = PosixFileSystem(),
+        folder: String, files: any FileSystem = PosixFileSystem(), page: EvidencePageForm,
         innerIdentity: @escaping @Sendable ([UInt8]) -> ClipIdentity?
     ) {
         self.folder = folder
         self.files = files
+        self.page = page
         self.innerIdentity = innerIdentity
     }
 
@@ -63,9 +73,11 @@ public struct EvidenceCheck: Sendable {
             throw VaultError(
                 .notFound, "\(folder) holds no evidence bundle.", hint: "Name the folder that holds bundle.json.")
         }
-        let contents = try Evidence.Contents(parsing: try read("bundle.json"))
+        let contents = try Evidence.Contents(parsing: try read("bundle.json", limit: Self.listLimit))
         var report = EvidenceReport(
-            vault: contents.vault, key: contents.key, made: contents.made, camera: contents.camera)
+            vault: contents.vault, key: contents.key, made: contents.made, camera: contents.camera,
+            cameraName: contents.cameraName)
+        if contents.clips.isEmpty { report.findings.append("The bundle names no recording.") }
         if let expected, expected != contents.key {
             report.findings.append("The bundle is signed with another key than the one given.")
         }
@@ -121,13 +133,28 @@ public struct EvidenceCheck: Sendable {
         if let first = numbers.min(), let last = numbers.max() {
             report.missingNumbers = Int(clamping: last - first) + 1 - Set(numbers).count
         }
+        if report.isSound, contents.page == page.version {
+            let records = report.clips.map(\.record)
+            attempt(&report) { () throws(VaultError) in try checkPage(contents, records) }
+            report.isPageCompared = report.isSound
+        }
         report.strangers = try strangers(contents)
         return report
     }
 
-    private func read(_ name: String) throws(VaultError) -> [UInt8] { try files.contents("\(folder)/\(name)") }
+    private func open(_ name: String) throws(VaultError) -> any OpenFile {
+        guard let attributes = try files.attributes("\(folder)/\(name)") else {
+            throw VaultError(.notFound, "\(name) is missing.")
+        }
+        guard attributes.isRegular else { throw VaultError(.damaged, "\(name) is no file.") }
+        return try files.open("\(folder)/\(name)", .read)
+    }
+    private func read(_ name: String, limit: Int = Self.sizeLimit) throws(VaultError) -> [UInt8] {
+        try open(name).contents(limit: limit)
+    }
 
     /// An error becomes a finding.
+    @discardableResult
     private func attempt<Value>(_ report: inout EvidenceReport, _ body: () throws(VaultError) -> Value) -> Value? {
         do { return try body() } catch {
             report.findings.append(error.reason)
@@ -149,21 +176,9 @@ public struct EvidenceCheck: Sendable {
 
     /// The sealed file is the one that the ledger names, and the playable one is what it holds.
     private func check(_ clip: ClipRecord, _ name: String, fileKey: [UInt8]) throws(VaultError) {
-        let path = "\(folder)/sealed/\(clip.object)"
-        guard try files.attributes(path) != nil else {
-            throw VaultError(.notFound, "sealed/\(clip.object) is missing.")
-        }
-        let sealed = try files.open(path, .read)
-        let digest = try Digest.sha256()
-        var buffer = [UInt8](repeating: 0, count: 1 << 18)
-        var offset = 0
-        while true {
-            let count = try sealed.read(at: offset, into: &buffer)
-            guard count > 0 else { break }
-            digest.update(buffer, 0..<count)
-            offset += count
-        }
-        guard offset == clip.byteCount, digest.finish() == clip.object.digest else {
+        let sealed = try open("sealed/\(clip.object)")
+        guard try sealed.count() == clip.byteCount, try digest(sealed, upTo: clip.byteCount) == clip.object.digest
+        else {
             throw VaultError(.damaged, "sealed/\(clip.object) is not the file that the ledger names.")
         }
         var key = fileKey
@@ -179,10 +194,7 @@ public struct EvidenceCheck: Sendable {
         guard reader.identity == clip.identity else {
             throw VaultError(.damaged, "The header of sealed/\(clip.object) names another clip than the ledger.")
         }
-        guard try files.attributes("\(folder)/\(name)") != nil else {
-            throw VaultError(.notFound, "\(name) is missing.")
-        }
-        let plain = try files.open("\(folder)/\(name)", .read)
+        let plain = try open(name)
         guard try plain.count() == reader.count else {
             throw VaultError(.damaged, "\(name) is not what was sealed: its length differs.")
         }
@@ -202,6 +214,34 @@ public struct EvidenceCheck: Sendable {
         }
     }
 
+    /// No further than it should be long: what else stands there may have no end.
+    private func digest(_ file: any OpenFile, upTo end: Int) throws(VaultError) -> [UInt8] {
+        let digest = try Digest.sha256()
+        var buffer = [UInt8](repeating: 0, count: 1 << 18)
+        var offset = 0
+        while offset < end {
+            let count = try file.read(at: offset, into: &buffer)
+            guard count > 0 else { break }
+            digest.update(buffer, 0..<count)
+            offset += count
+        }
+        return digest.finish()
+    }
+
+    /// The page is what this SudoCam says of such a bundle. That binds it to the table of contents and to nothing else: when it
+    /// was made and what the camera is called stand in no ledger.
+    private func checkPage(_ contents: Evidence.Contents, _ records: [ClipRecord]) throws(VaultError) {
+        let evidence = Evidence(
+            vault: contents.vault, key: contents.key, made: contents.made, camera: contents.camera,
+            cameraName: contents.cameraName,
+            clips: zip(contents.clips, records).map { clip, record in
+                Evidence.Clip(record: record, entry: clip.entry, file: clip.file, fileKey: clip.fileKey)
+            }, context: contents.context, page: page.version)
+        guard try read("README.html", limit: Self.listLimit) == Array(page.html(evidence).utf8) else {
+            throw VaultError(.damaged, "README.html is not the page that belongs to this bundle.")
+        }
+    }
+
     /// Every file below that is not part of the proof, without the table of contents and the page, as relative paths.
     private func strangers(_ contents: Evidence.Contents) throws(VaultError) -> [String] {
         let positions = contents.clips.map(\.entry) + contents.context
@@ -212,8 +252,8 @@ public struct EvidenceCheck: Sendable {
         }
         var found: [String] = []
         for name in try files.list(folder) {
-            guard let attributes = try files.attributes("\(folder)/\(name)") else { continue }
-            if attributes.isDirectory {
+            // A link to nowhere, or a name that is no text, is there all the same.
+            if let attributes = try files.attributes("\(folder)/\(name)"), attributes.isDirectory {
                 found += try files.list("\(folder)/\(name)").map { "\(name)/\($0)" }
             } else {
                 found.append(name)

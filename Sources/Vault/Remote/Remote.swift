@@ -25,12 +25,16 @@ public final class Remote: Sendable {
         self.store = store
         about = Mutex(description)
         lane = .serial("remote.\(description.name)")
-        // Who only reads writes neither: both belong to the process that holds the lock.
-        let isReading = vault.mode == .read
-        state = try RemoteState(isReading ? "" : vault.layout.remoteState(description.name))
-        cache = try RemoteCache(
-            isReading ? nil : vault.layout.remoteCache(description.name), limit: description.cacheBytes,
-            files: vault.files)
+        let (state, cache) = (
+            vault.layout.remoteState(description.name), vault.layout.remoteCache(description.name)
+        )
+        if vault.mode == .read {
+            self.state = try RemoteState(reading: state)
+            self.cache = RemoteCache(keepingNothingIn: cache, files: vault.files)
+        } else {
+            self.state = try RemoteState(state)
+            self.cache = try RemoteCache(cache, limit: description.cacheBytes, files: vault.files)
+        }
     }
 
     func set(_ description: RemoteDescription) {

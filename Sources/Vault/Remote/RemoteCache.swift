@@ -18,21 +18,21 @@ final class RemoteCache: Sendable {
         var clock: UInt64 = 0
     }
     private let folder: String
-    private let isKeeping: Bool
     private let files: any FileSystem
     private let state: Mutex<State>
 
-    /// Errors: those of the files.
-    /// - Parameter folder: nil: nothing is kept.
-    init(_ folder: String?, limit: Int, files: any FileSystem) throws(VaultError) {
-        self.folder = folder ?? ""
+    /// Keeps nothing, and reads nothing that another process may be writing: for a vault that is only read.
+    init(keepingNothingIn folder: String, files: any FileSystem) {
+        self.folder = folder
         self.files = files
-        isKeeping = folder != nil
-        var state = State(limit: folder == nil ? 0 : limit)
-        guard let folder else {
-            self.state = Mutex(state)
-            return
-        }
+        state = Mutex(State(limit: 0))
+    }
+
+    /// Errors: those of the files.
+    init(_ folder: String, limit: Int, files: any FileSystem) throws(VaultError) {
+        self.folder = folder
+        self.files = files
+        var state = State(limit: limit)
         try files.makeDirectory(parent(of: folder))
         try files.makeDirectory(folder)
         var found: [(part: Part, modified: Int64)] = []
@@ -86,7 +86,7 @@ final class RemoteCache: Sendable {
 
     var bytes: Int { state.withLock { $0.bytes } }
     func set(limit: Int) {
-        state.withLock { $0.limit = isKeeping ? limit : 0 }
+        state.withLock { $0.limit = limit }
         shrink()
     }
 

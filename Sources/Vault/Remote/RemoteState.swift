@@ -55,7 +55,7 @@ final class RemoteState: Sendable {
         ON CONFLICT (object) DO UPDATE SET entry = excluded.entry, rank = excluded.rank, end = excluded.end
         """
 
-    /// Makes it when it is missing or unusable; for an empty path one that is gone with the process. Errors: `.index`, `.noSpace`.
+    /// Makes it when it is missing or unusable. Errors: `.index`, `.noSpace`.
     init(_ path: String) throws(VaultError) {
         do throws(VaultError) { database = try Self.open(path) } catch {
             guard error.code == .index else { throw error }
@@ -63,6 +63,25 @@ final class RemoteState: Sendable {
             for suffix in ["", "-wal", "-shm"] { try PosixFileSystem().remove(path + suffix) }
             database = try Self.open(path)
         }
+    }
+
+    /// For a vault that is only read: beside whoever writes it, on any medium. Empty where nothing can be read; then the ledger
+    /// says what lies elsewhere.
+    init(reading path: String) throws(VaultError) {
+        for options in Index.readingOptions {
+            var configuration = Configuration()
+            configuration.readonly = true
+            configuration.busyMode = .timeout(2)
+            guard
+                let database = try? DatabaseQueue(
+                    path: "file:\(Index.escaped(path))?\(options)", configuration: configuration),
+                let version = try? database.read({ db in try Int.fetchOne(db, sql: "PRAGMA user_version") }),
+                version == Self.schemaVersion
+            else { continue }
+            self.database = database
+            return
+        }
+        database = try Self.open(":memory:")
     }
 
     private static func open(_ path: String) throws(VaultError) -> DatabaseQueue {

@@ -23,14 +23,14 @@ function subproof(count, leaves, isWhole) {
 }
 const leaves = (count, tail = '') => Array.from({length: count}, (_, index) => Buffer.from(`entry ${index}${index === count - 1 ? tail : ''}`));
 
-function signer() {
+function signer(origin = ORIGIN) {
     const {publicKey, privateKey} = generateKeyPairSync('ed25519');
     const point = Buffer.from(publicKey.export({format: 'jwk'}).x, 'base64url');
-    const id = sha256(Buffer.from(ORIGIN + '\n'), [1], point).subarray(0, 4);
-    const key = `${ORIGIN}+${id.toString('hex')}+${Buffer.concat([Buffer.of(1), point]).toString('base64')}`;
+    const id = sha256(Buffer.from(origin + '\n'), [1], point).subarray(0, 4);
+    const key = `${origin}+${id.toString('hex')}+${Buffer.concat([Buffer.of(1), point]).toString('base64')}`;
     const note = entries => {
-        const text = `${ORIGIN}\n${entries.length}\n${root(entries).toString('base64')}\n`;
-        return `${text}\n\u2014 ${ORIGIN} ${Buffer.concat([id, sign(null, Buffer.from(text), privateKey)]).toString('base64')}\n`;
+        const text = `${origin}\n${entries.length}\n${root(entries).toString('base64')}\n`;
+        return `${text}\n\u2014 ${origin} ${Buffer.concat([id, sign(null, Buffer.from(text), privateKey)]).toString('base64')}\n`;
     };
     return {key, note};
 }
@@ -57,11 +57,14 @@ test('a checkpoint opens with its key, and with no other byte', async () => {
     }
 });
 
-test('a rollback, a fork, another key and a forged signature are told apart; growth is pinned', async () => {
+function memory() {
     const kept = new Map();
-    const storage = {getItem: name => kept.get(name) ?? null, setItem: (name, text) => kept.set(name, text), removeItem: name => kept.delete(name)};
+    return /** @type {any} */ ({getItem: name => kept.get(name) ?? null, setItem: (name, text) => kept.set(name, text), removeItem: name => kept.delete(name)});
+}
+
+test('a rollback, a fork, another key and a forged signature are told apart; growth is pinned', async () => {
     const {key, note} = signer();
-    const witness = new Witness(/** @type {any} */ (storage));
+    const witness = new Witness(memory());
     const answers = (entries, by = {key, note}) => async from => ({
         checkpoint: by.note(entries), key: by.key,
         proof: from && from <= entries.length ? subproof(from, entries, true).map(hash => hash.toString('base64')) : [],
@@ -76,6 +79,50 @@ test('a rollback, a fork, another key and a forged signature are told apart; gro
     assert.equal(await verdict(answers(leaves(301), signer())), 'key');
     assert.equal(await verdict(async from => ({...await answers(leaves(301))(from), checkpoint: note(leaves(301)).replace('301', '302')})), 'forged');
     assert.equal(witness.pin(VAULT).size, 300);
-    witness.forget(VAULT);
+    witness.accept(VAULT);
     assert.equal(await verdict(answers(leaves(3))), 'first');
+});
+
+test('a ledger begun anew under another id is another vault, until that is accepted', async () => {
+    const OTHER = VAULT.replace('0f', '1f'), storage = memory();
+    const looks = (vault, count, by) => new Witness(storage).look(vault, async from => ({
+        checkpoint: by.note(leaves(count)), key: by.key, proof: from ? subproof(from, leaves(count), true).map(hash => hash.toString('base64')) : [],
+    })).then(look => look.verdict);
+    const first = signer(), second = signer(`sudocam/${OTHER}`);
+    assert.equal(await looks(VAULT, 5, first), 'first');
+    assert.equal(await looks(OTHER, 5, second), 'otherVault');
+    // Looking again makes it no better known.
+    assert.equal(await looks(OTHER, 6, second), 'otherVault');
+    assert.equal(await looks(VAULT, 6, first), 'continues');
+    new Witness(storage).accept(OTHER);
+    assert.equal(await looks(OTHER, 6, second), 'first');
+    assert.equal(await looks(OTHER, 7, second), 'continues');
+    // The first one comes back: what was seen of it still counts.
+    assert.equal(await looks(VAULT, 7, first), 'otherVault');
+    new Witness(storage).accept(VAULT);
+    assert.equal(await looks(VAULT, 5, first), 'rollback');
+    new Witness(storage).accept(VAULT);
+    assert.equal(await looks(VAULT, 5, first), 'first');
+});
+
+test('a recorder that stops answering about its ledger is told of, not at the first hiccup', async () => {
+    const storage = memory(), {key, note} = signer(), minute = 60_000;
+    const good = async () => ({checkpoint: note(leaves(5)), key, proof: []});
+    const witness = new Witness(storage);
+    assert.equal(witness.miss(VAULT), null);
+    assert.equal(witness.miss(VAULT), null, 'nothing is known of it yet');
+    await witness.look(VAULT, good);
+    const seen = witness.pin(VAULT).seen;
+    assert.equal(witness.miss(VAULT, seen + minute), null);
+    assert.equal(witness.miss(VAULT, seen + 2 * minute), seen);
+    await witness.look(VAULT, good);
+    assert.equal(witness.miss(VAULT, seen + 3 * minute), null);
+    // After a long time once is enough, also when the page was closed meanwhile or another vault is named.
+    assert.equal(new Witness(storage).miss(VAULT, witness.pin(VAULT).seen + 31 * minute), witness.pin(VAULT).seen);
+    assert.equal(new Witness(storage).miss('another', witness.pin(VAULT).seen + 31 * minute), witness.pin(VAULT).seen);
+    // A malformed answer is no look: it throws, is counted, and changes nothing.
+    for (const answer of [{}, null, {checkpoint: 5, key, proof: []}, {checkpoint: note(leaves(5)), key}, {...await good(), proof: ['%']}]) {
+        await assert.rejects(witness.look(VAULT, async () => answer), undefined, JSON.stringify(answer));
+    }
+    assert.equal(witness.miss(VAULT), witness.pin(VAULT).seen);
 });

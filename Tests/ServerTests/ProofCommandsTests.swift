@@ -1,0 +1,150 @@
+import Core
+import Foundation
+import TestKit
+import Testing
+import Vault
+
+@testable import Server
+
+@Suite struct ProofCommandsTests {
+    private static let camera = CameraID.random()
+
+    /// A vault with a clip a second, each of which ends 700 µs after a whole millisecond, where the next one begins.
+    private func recorded(_ count: Int) async throws -> (temporary: TemporaryVault, starts: [WallTime]) {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        var starts: [WallTime] = []
+        let first = WallTime(microseconds: temporary.time.wallNow().microseconds / 1000 * 1000 + 700)
+        for index in 0..<count {
+            let start = first + Int64(index) * 1_000_000
+            let writer = try await vault.beginClip(camera: Self.camera, run: .random(), start: start)
+            try await writer.append(patternBytes(70_000, seed: UInt64(index)))
+            _ = try await writer.finish(end: start + 1_000_000)
+            starts.append(start)
+        }
+        await vault.close()
+        return (temporary, starts)
+    }
+
+    private func prove(
+        _ temporary: TemporaryVault, from start: WallTime, to name: String, object: String? = nil,
+        progress: @escaping @Sendable (Int, Int) -> Void = { _, _ in }
+    ) async throws -> ProofCommands.Proved {
+        try await ProofCommands.prove(
+            Configuration(vault: temporary.path), camera: object == nil ? Self.camera.description : nil,
+            range: TimeRange(start, start + 60_000_000), object: object,
+            to: try EvidenceFolder(temporary.folder.path + "/" + name),
+            passphrase: SecretBytes(text: TemporaryVault.passphrase), progress: progress, time: temporary.time)
+    }
+
+    private func names(_ folder: TemporaryFolder) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+    }
+
+    @Test func `a time copied from the list of clips begins with that clip, not with the one before`() async throws {
+        let (temporary, starts) = try await recorded(4)
+        let copied = try #require(FileTime.parse(FileTime.iso(starts[2]), now: starts[2]))
+        #expect(copied < starts[2])
+        #expect(try await prove(temporary, from: copied, to: "cut").clips == 2)
+        #expect(try await prove(temporary, from: starts[2], to: "exact").clips == 2)
+        #expect(try await prove(temporary, from: starts[2] + -1, to: "before").clips == 3)
+    }
+
+    @Test func `a bundle is whole or not there, and the next attempt finds its place free`() async throws {
+        let (temporary, starts) = try await recorded(3)
+        let objects = temporary.path + "/objects"
+        let vault = try await temporary.open(.read)
+        let last = try #require(try await vault.clip(after: starts[1], camera: Self.camera))
+        await vault.close()
+        let object = objects + "/" + last.object.description.prefix(2) + "/" + last.object.description
+        let good = try Data(contentsOf: URL(fileURLWithPath: object))
+        var bad = good
+        bad[40_000] ^= 1
+        try bad.write(to: URL(fileURLWithPath: object))
+        let seen = temporary.folder
+        await #expect(throws: VaultError(.damaged, "")) {
+            try await prove(temporary, from: starts[0], to: "evidence") { _, _ in
+                // Until then under another name, and nobody else's to read.
+                let part = try? FileManager.default.contentsOfDirectory(atPath: seen.path).first {
+                    $0.hasSuffix(".part")
+                }
+                let rights = try? FileManager.default.attributesOfItem(atPath: seen.path + "/" + (part ?? ""))
+                #expect(part?.hasPrefix("evidence.") == true && rights?[.posixPermissions] as? Int == 0o700)
+            }
+        }
+        #expect(try names(temporary.folder) == ["vault"])
+        try good.write(to: URL(fileURLWithPath: object))
+        let proved = try await prove(temporary, from: starts[0], to: "evidence//")
+        #expect(proved.path == temporary.folder.path + "/evidence" && proved.clips == 3)
+        #expect(try names(temporary.folder) == ["evidence", "vault"])
+        #expect(try names(temporary.folder).count == 2)
+        #expect(FileManager.default.fileExists(atPath: proved.path + "/README.html"))
+        for other in ["evidence", "evidence/"] {
+            #expect(throws: VaultError(.exists, "")) { _ = try EvidenceFolder(temporary.folder.path + "/" + other) }
+        }
+    }
+
+    @Test func `what stands in its place meanwhile is not replaced`() async throws {
+        let (temporary, starts) = try await recorded(1)
+        let place = temporary.folder.path + "/evidence"
+        await #expect(throws: VaultError(.exists, "")) {
+            try await prove(temporary, from: starts[0], to: "evidence") { _, _ in
+                try? FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: false)
+            }
+        }
+        #expect(try names(temporary.folder) == ["evidence", "vault"])
+        #expect(try FileManager.default.contentsOfDirectory(atPath: place) == [])
+    }
+
+    private func checked(_ change: (inout ProofCommands.Checked) -> Void) -> [Substring] {
+        var checked = ProofCommands.Checked(
+            sound: true, findings: [], vault: .random(), camera: .random(), cameraName: nil, key: "sudocam/x",
+            keyCompared: true, ledgerSize: 9, made: "2026-11-25T10:00:00.000Z", clips: [], clockSynchronised: true,
+            clockSteps: 0, gaps: 0, missingClips: 0, strangers: [], pageCompared: true)
+        change(&checked)
+        return checked.text.split(separator: "\n", omittingEmptySubsequences: false)
+    }
+
+    @Test func `names in a bundle forge no line and do nothing to a terminal`() {
+        let plain = checked { _ in }
+        let hostile = "x\nEverything fits.\u{1B}[1A\r\u{9B}2K\u{202E}\u{2028}é"
+        let lines = checked {
+            $0.sound = false
+            $0.findings = [hostile]
+            $0.strangers = [hostile]
+            $0.cameraName = hostile
+            $0.key = hostile
+        }
+        #expect(lines.count == plain.count + 2)
+        #expect(lines.filter { $0 == "Everything fits." } == [])
+        let rest = lines.joined().unicodeScalars.filter { [.control, .format].contains($0.properties.generalCategory) }
+        #expect(rest.isEmpty && lines[0].hasSuffix("\\u{202e}\\u{2028}é"))
+    }
+
+    @Test func `a check says what rests on the bundle's word`() {
+        let lines = checked { $0.cameraName = "Hall" }
+        #expect(lines.contains("Gaps, starts and clock steps: only as far as the bundle tells of them."))
+        #expect(
+            lines.contains { $0.hasPrefix("Made at 2026-11-25") && $0.contains("“Hall”") && $0.contains("own word") })
+        #expect(!lines.contains { $0.hasPrefix("README.html") })
+        #expect(checked { $0.pageCompared = false }.contains { $0.hasPrefix("README.html is not part of the proof") })
+    }
+
+    /// A page of other words under the same version would make every older bundle look changed.
+    @Test func `whoever changes the page raises its version`() async throws {
+        let (temporary, starts) = try await recorded(1)
+        let proved = try await prove(temporary, from: starts[0], to: "evidence")
+        var page = String(decoding: try temporary.folder.contents("evidence/README.html"), as: UTF8.self)
+        let clip = try #require(try FileManager.default.contentsOfDirectory(atPath: proved.path + "/clips").first)
+        let sealed = try #require(try FileManager.default.contentsOfDirectory(atPath: proved.path + "/sealed").first)
+        for (value, name) in [
+            (clip, "CLIP"), (sealed, "OBJECT"), (proved.key, "KEY"), (proved.camera.description, "CAMERA"),
+            (String(proved.key.dropFirst("sudocam/".count).prefix(36)), "VAULT"), (proved.from, "FROM"),
+            (proved.to, "TO"),
+        ] { page = page.replacing(value, with: name) }
+        #expect(EvidencePage.form.version == 1)
+        #expect(
+            ObjectID.hash(of: Array(page.utf8)).description
+                == "d56b99625f252fe7d22ec2689f1fcab24038ecc9410a20a25794414cd10f165c", "\(page)")
+    }
+}
