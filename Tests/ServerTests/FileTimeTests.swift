@@ -15,8 +15,10 @@ struct FileTimeTests {
             #expect(Self.parse(FileTime.iso(time)) == time, "\(time.microseconds)")
         }
         for (text, microseconds) in [
-            ("1970-01-01T00:00:00.000000Z", 0), ("1969-12-31T23:59:59.999999Z", -1), ("1969-12-31T23:59:59.999000Z", -1000),
-            ("2026-11-29T15:37:07.085900Z", 1_795_966_627_085_900), ("2026-11-29T15:37:51.475000Z", 1_795_966_671_475_000),
+            ("1970-01-01T00:00:00.000000Z", 0), ("1969-12-31T23:59:59.999999Z", -1),
+            ("1969-12-31T23:59:59.999000Z", -1000),
+            ("2026-11-29T15:37:07.085900Z", 1_795_966_627_085_900),
+            ("2026-11-29T15:37:51.475000Z", 1_795_966_671_475_000),
         ] {
             #expect(FileTime.iso(WallTime(microseconds: Int64(microseconds))) == text)
             #expect(Self.parse(text) == WallTime(microseconds: Int64(microseconds)))
