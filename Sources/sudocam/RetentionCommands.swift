@@ -304,6 +304,9 @@ extension RetentionCommand {
         @Argument(help: "A camera's key, name or UUID.") var camera: String
         @Argument(help: "The UTC day, as 2026-11-25.") var day: String
         @Flag(help: "Do not ask.") var yes = false
+        @Flag(help: "Also while the vault is locked, when nothing can prove that the day opens no more.")
+        var unproved = false
+        @OptionGroup var passphrase: PassphraseOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
@@ -316,11 +319,26 @@ extension RetentionCommand {
                         )
                     else { throw CommandFailure("Nothing was destroyed.") }
                 }
-                let shredded = try await RetentionCommands.shred(try configuration.read(), camera: camera, day: day)
+                let shredded = try await RetentionCommands.shred(
+                    try configuration.read(), camera: camera, day: day, isUnproved: unproved
+                ) { [passphrase] in
+                    guard passphrase.passphraseFD != nil || isatty(STDIN_FILENO) == 1 else {
+                        throw CommandFailure(
+                            "Without the passphrase nothing could prove that the day opens no more. Give it with --passphrase-fd 0, or say --unproved."
+                        )
+                    }
+                    return try passphrase.read()
+                }
+                let proof =
+                    !shredded.proved
+                    ? "The vault is locked: that nothing opens any more was not tried."
+                    : shredded.triedInVain > 0
+                        ? "Each was tried with every key that is left: none opened."
+                        : "None of them lay here to be tried."
                 try output.print(shredded) {
                     """
                     \(shredded.epochs.count) key(s) destroyed, \(shredded.objects) object(s) removed, \(size(shredded.freedBytes)). \(shredded.events) of them had an event in them: events and footage went together.
-                    \(shredded.triedInVain > 0 ? "Each was tried with every key that is left: none opened." : "The vault is locked, so there was no key to try them with; unlock the recorder before shredding to have that proved.")
+                    \(proof)
                     \(shredded.copies.map(text).joined(separator: "\n"))
                     Backups that hold a copy of the key's file still open the day: \(shredded.epochs.map { "epochs/\($0).age" }.joined(separator: ", "))
                     """

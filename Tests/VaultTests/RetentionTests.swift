@@ -647,10 +647,16 @@ private struct History {
             _ = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay)
         }
         try await vault.release(hold)
+        // Locked, nothing could prove it, and nothing is destroyed.
+        await #expect(throws: VaultError(.locked, "")) {
+            _ = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay, wantsProof: true)
+        }
         try await TemporaryVault.unlock(vault)
         _ = try await vault.openObject(clips[0])
-        let report = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay)
-        #expect(report.objects == 2 && report.triedInVain == 2 && report.epochs == [clips[0].identity.epoch])
+        let report = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay, wantsProof: true)
+        #expect(
+            report.isProved && report.objects == 2 && report.triedInVain == 2
+                && report.epochs == [clips[0].identity.epoch])
         #expect(try vault.files.attributes(vault.layout.object(clips[0].object)) == nil)
         try vault.files.replace(vault.layout.object(clips[0].object), with: copy)
         await #expect(throws: VaultError(.notFound, "")) { _ = try await vault.openObject(clips[0]) }

@@ -55,6 +55,8 @@ public enum RetentionCommands {
         /// Of these: clips with an event in them.
         public var events: Int
         public var triedInVain: Int
+        /// False: the vault was locked, so there was no key to try them with.
+        public var proved: Bool
         public var freedBytes: Int
         /// What became of each remote's copies of the keys.
         public var copies: [KeyCopy]
@@ -75,6 +77,8 @@ public enum RetentionCommands {
         var note: String?
         /// Days since 1970-01-01 UTC.
         var day: Int64?
+        /// Shredding: also while nothing can prove that it worked.
+        var unproved: Bool?
         /// The digest of the policy that was shown; to apply another one would not be what was agreed to.
         var policy: ObjectID?
     }
@@ -116,28 +120,35 @@ public enum RetentionCommands {
             guard let camera = request.camera, let day = request.day else {
                 throw VaultError(.invalid, "Shredding wants a camera and a day.")
             }
-            let report = try await vault.shred(camera: camera, day: day)
+            let report = try await vault.shred(camera: camera, day: day, wantsProof: request.unproved != true)
             answer.shredded = Shredded(
                 epochs: report.epochs, objects: report.objects, events: report.events,
-                triedInVain: report.triedInVain, freedBytes: report.freedBytes,
+                triedInVain: report.triedInVain, proved: report.isProved, freedBytes: report.freedBytes,
                 copies: await vault.destroyCopies(of: report.epochs))
         case .confirmTime: try await vault.confirmTime()
         }
         return answer
     }
 
-    private static func ask(_ configuration: Configuration, _ request: Request) async throws -> Answer {
+    /// - Parameter passphrase: asked for when no recorder runs; unlocks the vault before the action.
+    private static func ask(
+        _ configuration: Configuration, _ request: Request, passphrase: (@Sendable () throws -> SecretBytes)? = nil
+    ) async throws -> Answer {
         do throws(ServerError) {
             return try ControlClient.retention(vault: configuration.vault, request)
         } catch {
             guard error.code == .noService else { throw error }
         }
+        // Before the vault is taken: a recorder that starts meanwhile shall find it free.
+        let secret = try passphrase?()
+        defer { secret?.wipe() }
         let store = PinStore(configuration)
         let (vault, pin) = try await store.openWriting(configuration, time: time)
         do {
             let policy = configuration.retentionPolicy(vault: vault.id)
             try vault.check(policy)
             vault.setRetention(policy)
+            if let secret { try await vault.unlock(passphrase: secret) }
             var request = request
             request.policy = nil
             let answer = try await perform(request, vault, names(configuration, vault.id))
@@ -181,13 +192,21 @@ public enum RetentionCommands {
         _ = try await ask(configuration, Request(action: .release, hold: hold))
     }
 
-    /// - Parameter day: as `2026-11-25`, UTC.
-    public static func shred(_ configuration: Configuration, camera: String, day: String) async throws -> Shredded {
+    /// - Parameters:
+    ///   - day: as `2026-11-25`, UTC.
+    ///   - isUnproved: also while the vault is locked, when nothing can prove that no object opens any more.
+    ///   - passphrase: asked for when no recorder runs and a proof is wanted.
+    public static func shred(
+        _ configuration: Configuration, camera: String, day: String, isUnproved: Bool,
+        passphrase: @escaping @Sendable () throws -> SecretBytes
+    ) async throws -> Shredded {
         guard let time = FileTime.parse(day + "T00:00:00Z", now: time.wallNow()) else {
             throw ServerError(.configuration, "\(day) is no day.", hint: "Write it as 2026-11-25; days are UTC.")
         }
-        let request = Request(action: .shred, camera: try await id(camera, configuration), day: time.utcDay)
-        guard let shredded = try await ask(configuration, request).shredded else {
+        let request = Request(
+            action: .shred, camera: try await id(camera, configuration), day: time.utcDay, unproved: isUnproved)
+        let answer = try await ask(configuration, request, passphrase: isUnproved ? nil : passphrase)
+        guard let shredded = answer.shredded else {
             throw ServerError(.refused, "The recorder did not say what it did.")
         }
         return shredded
