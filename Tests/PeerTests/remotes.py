@@ -618,7 +618,7 @@ class Remotes:
         operator = self.operator("shredded")
         epochs = [key for key in operator.names() if key.startswith("epochs/")]
         assert epochs, "the key was never there"
-        unproved = self.command(recorder, "retention", "shred", "hall", day, "--yes", check=False)
+        unproved = self.command(recorder, "retention", "shred", "hall", day, "--yes", input="", check=False)
         assert unproved.returncode == 1 and "--unproved" in unproved.stderr, unproved
         result = self.json(recorder, "retention", "shred", "hall", day, "--yes", "--passphrase-fd", "0", input=PASSPHRASE + "\n")
         assert result["proved"] and result["triedInVain"] == result["objects"] > 0, result

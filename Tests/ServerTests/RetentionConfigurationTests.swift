@@ -153,4 +153,18 @@ import Vault
         #expect("a\u{1B}[2Jb\n\tc\r\u{9B}1m\u{202E}d".printable == #"a\u{1b}[2Jb\n\tc\u{d}\u{9b}1m\u{202e}d"#)
         #expect("Einbruch, Fall 4711: Übergabe 👨‍👩‍👧".printable == "Einbruch, Fall 4711: Übergabe 👨‍👩‍👧")
     }
+
+    @Test func `a plan names budgets and rolls`() async throws {
+        let temporary = try await TemporaryVault()
+        var configuration = Configuration(vault: temporary.path)
+        configuration.retention.rules = [
+            .init(classes: [.event], keep: 90 * 86_400_000_000, preRoll: 30_000_000, postRoll: 300_000_000)
+        ]
+        configuration.retention.total = 5_000_000
+        configuration.retention.eachCamera = 3_000_000
+        let plan = try await RetentionCommands.plan(configuration)
+        #expect(plan.rules == ["every camera, event with 30 seconds before and 5 minutes after it: kept 90 days"])
+        #expect(plan.budgetBytes == 5_000_000 && plan.eachCameraBytes == 3_000_000)
+        #expect(plan.keepFreeBytes == 1_000_000_000)
+    }
 }

@@ -32,6 +32,19 @@ import Testing
         #expect(try await bench.remote.status().evictedObjects == 6)
         let found = try await bench.vault.verify()
         #expect(found.findings == [] && found.evicted == 6 && found.objects == 1)
+        // Only what is here gives space to a full disk, on paper too.
+        #expect(
+            try bench.vault.memoryCatalog().clips(
+                RemoteBench.camera, doubtful: false, here: true, after: nil, limit: 10
+            ).map(\.object) == [bench.clips[6].object])
+        var policy = RetentionPolicy()
+        policy.freeBytes = 0
+        let explained = try await bench.vault.explainRetention(bench.clips[6].object, policy)
+        let free = try bench.vault.files.space(bench.vault.layout.root).free
+        // (Others write to the same disk.)
+        let room = try #require(explained.budgets.first { $0.cause == .diskFull }).distance
+        #expect((room - free).magnitude < 100_000_000)
+        #expect(try await bench.vault.explainRetention(bench.clips[0].object, policy).budgets.isEmpty)
         // After a restart, and when the index and the remote's state are made anew from the ledger.
         try await bench.restart(keepsState: false)
         try await bench.remote.sync()

@@ -69,4 +69,22 @@ import Testing
         #expect(doubtful.verdict == .doubtful && doubtful.minimumUntil == nil)
         await vault.close()
     }
+
+    @Test func `a plan reaches back as far as the minimum that budgets keep to`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let clips = try await Self.fill(vault, temporary, count: 12)
+        var policy = RetentionPolicy()
+        policy.freeBytes = 0
+        policy.rules = [.init(keep: 48 * Self.hour, minimum: 24 * Self.hour)]
+        for set in [\RetentionPolicy.vaultBytes, \.eachCameraBytes] {
+            policy.vaultBytes = nil
+            policy.eachCameraBytes = nil
+            policy[keyPath: set] = clips[0].byteCount
+            let camera = try #require(try await vault.retentionPlan(policy).cameras.first)
+            #expect(camera.reach == 24 * Self.hour)
+            #expect(camera.reachCause == (policy.vaultBytes == nil ? .cameraBudget : .vaultBudget))
+        }
+        await vault.close()
+    }
 }

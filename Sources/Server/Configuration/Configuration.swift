@@ -42,7 +42,8 @@ public struct Configuration: Sendable, Equatable {
         public var rules: [Rule] = []
         public var eachCamera: Int?
         public var total: Int?
-        public var keepFree = 1_000_000_000
+        /// Nil: 1 GB, or a tenth of a smaller disk.
+        public var keepFree: Int?
     }
 
     /// How often everything kept is read and compared with its name.

@@ -167,7 +167,13 @@ extension Configuration {
         for camera in cameras { if let bytes = camera.bytes { policy.cameraBytes[id(camera.key)] = bytes } }
         policy.eachCameraBytes = retention.eachCamera
         policy.vaultBytes = retention.total
-        policy.freeBytes = retention.keepFree
+        policy.freeBytes = retention.keepFree ?? standardKeepFree
         return policy
+    }
+
+    /// As much as suits a disk of today; a tenth where that is less, or a small disk would be called full for ever.
+    private var standardKeepFree: Int {
+        let disk = (try? PosixFileSystem().space(vault).total) ?? .max
+        return min(1_000_000_000, disk / 10)
     }
 }

@@ -48,7 +48,7 @@ struct RetentionService: Service {
 
     private func pass() async {
         while !Task.isCancelled {
-            await recorder.giveUpCopies(keepingFree: recorder.configuration.retention.keepFree)
+            await recorder.giveUpCopies(keepingFree: recorder.vault.retentionPolicy.freeBytes)
             do {
                 let report = try await recorder.vault.applyRetention(limit: Self.step)
                 recorder.retention.ran(report, at: recorder.time.wallNow())
