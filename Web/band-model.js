@@ -153,5 +153,5 @@ export function tickText({time, unit}, span) {
 export const gapWords = {
     disconnected: 'camera offline', noSignal: 'no picture', paused: 'paused', stopped: 'recorder off', diskFull: 'disk full',
     diskError: 'disk error', clockStep: 'clock was set', overload: 'machine too slow', lost: 'recording lost', damaged: 'recording damaged', unknown: 'not recorded',
-    'before-first': 'before the first recording', 'after-last': 'not recorded yet', 'not-recorded': 'not recorded', offline: 'camera offline',
+    'before-first': 'before the first recording', 'after-last': 'not recorded yet', 'not-recorded': 'not recorded', expired: 'deleted by retention', offline: 'camera offline',
 };

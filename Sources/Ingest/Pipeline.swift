@@ -69,8 +69,8 @@ public actor Pipeline {
             case .unit(let unit):
                 queue.took(unit.unit.data.count)
                 do {
-                    try await recorder.record(unit)
-                    await recorded()
+                    // A frame that no clip took says nothing: the next key frame may fail as the last one did.
+                    if try await recorder.record(unit) { await recorded() }
                 } catch {
                     await recordingFailed(error)
                 }
@@ -221,7 +221,10 @@ public actor Pipeline {
     }
 
     private func recordingFailed(_ error: IngestError) {
-        logger.error("recording failed", metadata: ["camera": "\(name)", "error": "\(error)"])
+        // At each key frame again, while the disk is full: once is enough for the log.
+        if status.state != .failing || status.reason != error.description {
+            logger.error("recording failed", metadata: ["camera": "\(name)", "error": "\(error)"])
+        }
         setState(.failing, error.description)
     }
 

@@ -65,18 +65,20 @@ public actor Recorder {
     public func setPolicy(_ policy: Policy) { self.policy = policy }
 
     /// Takes the next frame in decoding order. After it returns the frame is in the open clip's buffer, not yet on disk.
-    public func record(_ unit: TimedUnit) async throws(IngestError) {
+    /// - Returns: false when there is no clip for it to be in, and it is no key frame to begin one with.
+    @discardableResult
+    public func record(_ unit: TimedUnit) async throws(IngestError) -> Bool {
         if let clip = open, mustCut(clip, before: unit) {
             await finish(at: unit.run == clip.run ? unit.decodeTime : nil)
         }
         if open == nil {
             guard unit.unit.isKey else {
                 counters.skippedFrames += 1
-                return
+                return false
             }
             try await begin(with: unit)
         }
-        guard var clip = open else { return }
+        guard var clip = open else { return false }
         let fragment: [UInt8]?
         do {
             fragment = try clip.muxer.add(
@@ -92,6 +94,7 @@ public actor Recorder {
         counters.bytes += UInt64(unit.unit.data.count)
         open = clip
         if let fragment { try await append(fragment) }
+        return true
     }
 
     /// The run is over: what is open becomes a clip.

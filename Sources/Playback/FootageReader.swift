@@ -9,6 +9,8 @@ public actor FootageReader {
     private struct OpenedClip {
         var record: Stretch
         var reader: ClipReader
+        /// Nil: still open, so retention has nothing to take.
+        var lease: RetentionLeaseToken?
     }
 
     /// A clip as the reader sees it: committed, or open under the recorder's hands.
@@ -148,11 +150,17 @@ public actor FootageReader {
         }
     }
 
-    /// Nothing of this clip can be read.
+    /// Nothing of this clip can be read: it is damaged, or retention took it while it was being looked up.
     private func damaged(_ stretch: Stretch, _ camera: CameraID) async throws -> FootageAnswer {
-        .gap(
+        var reason = Self.damage
+        if case .closed(let record) = stretch,
+            try await vault.clip(at: record.start, camera: camera)?.object != record.object
+        {
+            reason = Self.expired
+        }
+        return .gap(
             from: stretch.start, to: try await self.stretch(after: stretch.start + 1, camera)?.start,
-            reason: Self.damage, isLiveEdge: false)
+            reason: reason, isLiveEdge: false)
     }
     /// One group of it cannot.
     private func damaged(_ clip: OpenedClip, _ index: Int, _ camera: CameraID) async throws -> FootageAnswer {
@@ -166,6 +174,7 @@ public actor FootageReader {
         return .gap(from: from, to: to, reason: Self.damage, isLiveEdge: false)
     }
     private static let damage = GapReason.damaged.rawValue
+    private static let expired = "expired"
 
     /// What lies around a time at which nothing is recorded.
     private func between(_ time: WallTime, _ camera: CameraID) async throws -> FootageAnswer {
@@ -213,8 +222,11 @@ public actor FootageReader {
             return entry.clip
         }
         let reader: ClipReader
+        var lease: RetentionLeaseToken?
         switch stretch {
         case .closed(let record):
+            // Before it is opened: from here on retention leaves it alone, while it is among the last that were looked at.
+            lease = vault.lease(camera: record.camera, range: record.range)
             reader = try await ClipReader(try await vault.openObject(record, toleratesDamage: true))
             guard reader.identity == nil || reader.identity?.camera == record.camera else {
                 throw PlaybackError(.damaged, "Clip \(record.object) belongs to another camera than the ledger says.")
@@ -229,7 +241,7 @@ public actor FootageReader {
                 "This was recorded as \(reader.parameters.codecString), which a browser's WebRTC does not decode.",
                 hint: "Export it to watch it.")
         }
-        let clip = OpenedClip(record: stretch, reader: reader)
+        let clip = OpenedClip(record: stretch, reader: reader, lease: lease)
         opened.append((stretch.key, clip))
         if opened.count > Self.openedLimit { opened.removeFirst() }
         return clip

@@ -145,6 +145,8 @@ extension Vault {
             }
         } alarm: { text in
             hub.send(.alarm(text))
+        } calm: { topic in
+            hub.send(.calm(topic))
         }
         let recovery = Recovery(layout: layout, files: files, vault: file.id, index: index, now: time.wallNow())
         let found = try recovery.run(isWhole: isIndexNew)

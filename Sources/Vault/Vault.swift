@@ -18,6 +18,8 @@ public enum VaultEvent: Sendable, Hashable {
     case unlocked
     /// Something the owner must hear of.
     case alarm(String)
+    /// An alarm that began with these words, up to its colon, is over.
+    case calm(String)
     case disk(DiskPressure)
 }
 
@@ -60,6 +62,10 @@ public final class Vault: Sendable {
     /// In use since `openRemotes`.
     let openedRemotes = Mutex<[Remote]>([])
     let retention = Mutex(RetentionState())
+    /// What was deleted since the vault was opened, by cause without a rule's number: by rules, for space, by order.
+    let deletedSoFar = Mutex<[String: DeletedSoFar]>([:])
+    /// Taken while some clips are looked at once more and their deletion is entered, and while a hold is: none comes in between.
+    let protection = Mutex(())
     private let pressure = Mutex(DiskPressure.none)
     /// `vault.json` as it stands, and so who new epochs are sealed to.
     let sealing: Mutex<Sealing>

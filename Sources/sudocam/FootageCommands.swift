@@ -7,13 +7,17 @@ import Vault
 struct RangeOptions: ParsableArguments {
     @Option(
         parsing: .unconditional,
-        help: "From: ISO 8601, microseconds since the epoch, or -90s, -5m, -2h, -1d before now.") var from: String
+        help: "From: \(TimeForms.text).") var from: String
     @Option(parsing: .unconditional, help: "To: the same, or now.") var to = "now"
 
     func range() throws -> TimeRange {
         let now = SystemTime().wallNow()
-        guard let start = FileTime.parse(from, now: now) else { throw CommandFailure("--from \(from) is no time.") }
-        guard let end = FileTime.parse(to, now: now) else { throw CommandFailure("--to \(to) is no time.") }
+        guard let start = FileTime.parse(from, now: now) else {
+            throw CommandFailure("--from \(from) is no time: write \(TimeForms.text).")
+        }
+        guard let end = FileTime.parse(to, now: now) else {
+            throw CommandFailure("--to \(to) is no time: write \(TimeForms.text).")
+        }
         guard start < end else { throw CommandFailure("--from must lie before --to.") }
         return TimeRange(start, end)
     }

@@ -7,7 +7,10 @@ import Vault
 struct KeyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "key", abstract: "Who can open the footage: recipients, passphrase, recovery, sharing.",
-        discussion: "Every change takes the passphrase anew and is entered into the signed ledger.",
+        discussion: """
+            Every change takes the passphrase anew. Who is let in or shut out, and what is given out, is entered into the signed \
+            ledger; another passphrase for the same identity is not.
+            """,
         subcommands: [
             List.self, Log.self, AddRecipient.self, RemoveRecipient.self, ChangePassphrase.self, Recover.self,
             Rewrap.self, ExportEpoch.self, Share.self,
@@ -21,16 +24,27 @@ struct CredentialOptions: ParsableArguments {
 
     func read() throws -> KeyCommands.Credential {
         identity
-            ? .identity(try passphrase.read(prompt: "Identity (AGE-SECRET-KEY-1…): "))
+            ? .identity(try passphrase.read(prompt: "Identity (AGE-SECRET-KEY-1…): ", isIdentity: true))
             : .passphrase(try passphrase.read())
     }
 }
 
 private func recipient(_ text: String) throws -> AgeRecipient {
-    guard let recipient = AgeRecipient(text) else {
-        throw CommandFailure("\(text) is no recipient. It begins with age1; `age-keygen -y` prints one.")
+    if let recipient = AgeRecipient(text) { return recipient }
+    // Never repeated: it may be a secret in the place of what is public.
+    guard !text.uppercased().contains("AGE-SECRET-KEY") else {
+        throw CommandFailure(
+            "That is an identity, which opens footage: keep it to yourself, and take it out of the shell's history. Its recipient is wanted; `age-keygen -y FILE` prints it."
+        )
     }
-    return recipient
+    throw CommandFailure("That is no recipient. It begins with age1; `age-keygen -y FILE` prints one.")
+}
+
+/// What unlocks the vault at each start may still be the old passphrase.
+private func unlockHint(_ configuration: Configuration) -> String {
+    guard let unlock = configuration.unlock else { return "" }
+    return
+        "\n`unlock` in the configuration still names \(unlock.description): put the new one there, if it holds the passphrase."
 }
 
 private func text(_ changed: KeyCommands.Changed) -> String {
@@ -167,7 +181,7 @@ extension KeyCommand {
                     try await KeyCommands.changePassphrase(configuration, from: old, to: new)
                     return try output.print(["changed": true]) {
                         """
-                        The passphrase is changed.
+                        The passphrase is changed.\(unlockHint(configuration))
                         A copy of keys/owner.age from before still opens with the old one: if that is known to others, use --new-key.
                         """
                     }
@@ -176,7 +190,7 @@ extension KeyCommand {
                     try await KeyCommands.replaceOwner(
                         configuration, .passphrase(old), newPassphrase: new, recovery: nil, progress: $0)
                 } told: {
-                    "The owner has a new identity and passphrase.\n" + text($0)
+                    "The owner has a new identity and passphrase.\(unlockHint(configuration))\n" + text($0)
                 }
             }
         }
@@ -201,7 +215,10 @@ extension KeyCommand {
         func run() async throws {
             try await reporting {
                 let configuration = try configuration.read()
-                let identity = try passphrase.read(prompt: "Recovery identity (AGE-SECRET-KEY-1…): ")
+                let identity = try passphrase.read(
+                    prompt: "Recovery identity (AGE-SECRET-KEY-1…): ", isIdentity: true)
+                // Before a new one is shown: a sheet that opens nothing must not be written down.
+                try await KeyCommands.check(configuration, identity: identity)
                 let new = try passphrase.read(twice: true, prompt: "New passphrase: ")
                 let recovery = newRecovery ? try RecoverySheet() : nil
                 if let recovery {
@@ -215,7 +232,7 @@ extension KeyCommand {
                         configuration, .identity(identity), newPassphrase: new, recovery: recovery?.recipient,
                         progress: $0)
                 } told: {
-                    "The owner has a new identity and passphrase.\n" + text($0)
+                    "The owner has a new identity and passphrase.\(unlockHint(configuration))\n" + text($0)
                         + ($0.remaining > 0 && newRecovery
                             ? "\nKeep the old recovery identity until none remain: `sudocam key rewrap --identity` takes it."
                             : "")
@@ -275,10 +292,13 @@ extension KeyCommand {
                 try form.print(exported) {
                     "\(exported.folder): \(exported.clips) clip(s), \(megabytes(exported.bytes)), the key "
                         + (exported.to.map { "sealed to \($0)." } ?? "UNSEALED: keep it from others.")
+                        + exported.missing.map { "\nNOT THERE, since it is lost or damaged here: object \($0)" }
+                        .joined()
                         + (exported.dayIsOpen
                             ? "\nThe day is not over: the key also opens what this camera records until midnight UTC."
                             : "")
                 }
+                if !exported.missing.isEmpty { throw ExitCode(1) }
             }
         }
     }
@@ -288,7 +308,8 @@ extension KeyCommand {
             abstract: "Write one clip as an age file for somebody else; stock age opens it.")
         @OptionGroup var configuration: ConfigurationOptions
         @Argument(
-            help: "The beginning of an object's name (8 digits or more, see clips); with --camera a time, as in export."
+            help:
+                "The beginning of an object's name (8 digits or more, see clips); with --camera a time: 2026-11-25T14:03:27Z, or -10m behind --."
         )
         var clip: String
         @Option(help: "A camera's key, name or UUID: CLIP is a time then.") var camera: String?

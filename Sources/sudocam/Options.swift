@@ -33,32 +33,45 @@ struct PassphraseOptions: ParsableArguments {
     var passphraseFD: Int32?
 
     /// One line, from the terminal without echo or from the descriptor, straight into locked memory.
-    func read(twice: Bool = false, prompt: String = "Passphrase: ") throws -> SecretBytes {
-        if let passphraseFD { return try Self.line(from: passphraseFD) }
-        guard isatty(STDIN_FILENO) == 1 else {
-            throw CommandFailure("There is no terminal to ask for the passphrase. Give it with --passphrase-fd 0.")
+    ///
+    /// - Parameters:
+    ///   - twice: a terminal is asked once more.
+    ///   - prompt: what is wanted, and a colon.
+    ///   - isIdentity: lines that begin with `#`, as key files have them, are passed over.
+    func read(
+        twice: Bool = false, prompt: String = "Passphrase: ", isIdentity: Bool = false
+    ) throws -> SecretBytes {
+        let name = prompt.prefix(1).lowercased() + prompt.dropFirst().prefix { $0 != ":" && $0 != "(" }
+        let what = name.trimmingCharacters(in: .whitespaces)
+        if let passphraseFD {
+            guard fcntl(passphraseFD, F_GETFD) >= 0 else {
+                throw CommandFailure("The \(what) cannot be read: there is no descriptor \(passphraseFD).")
+            }
+            while true {
+                let line = try Self.line(from: passphraseFD, what)
+                if !isIdentity || !line.isComment { return line }
+            }
         }
-        let first = try Self.ask(prompt)
+        guard isatty(STDIN_FILENO) == 1 else {
+            throw CommandFailure("There is no terminal to ask for the \(what). Give it with --passphrase-fd 0.")
+        }
+        let first = try Self.ask(prompt, what)
         if twice {
-            let second = try Self.ask("Once more: ")
+            let second = try Self.ask("Once more: ", what)
             defer { second.wipe() }
             guard first.isEqual(to: second) else { throw CommandFailure("The two passphrases differ.") }
         }
         return first
     }
 
-    private static func ask(_ prompt: String) throws -> SecretBytes {
+    private static func ask(_ prompt: String, _ what: String) throws -> SecretBytes {
         FileHandle.standardError.write(Data(prompt.utf8))
-        var before = termios()
-        unsafe tcgetattr(STDIN_FILENO, &before)
-        var quiet = before
-        quiet.c_lflag &= ~tcflag_t(ECHO)
-        unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet)
+        Echo.off()
         defer {
-            unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
+            Echo.on()
             FileHandle.standardError.write(Data("\n".utf8))
         }
-        return try line(from: STDIN_FILENO)
+        return try line(from: STDIN_FILENO, what)
     }
 
     /// True for `yes`, with echo.
@@ -67,14 +80,42 @@ struct PassphraseOptions: ParsableArguments {
         return readLine() == "yes"
     }
 
-    private static func line(from descriptor: Int32) throws -> SecretBytes {
+    private static func line(from descriptor: Int32, _ what: String) throws -> SecretBytes {
         let secret: SecretBytes
         do { secret = try SecretBytes.line(from: descriptor) } catch {
             guard error.code == .invalid else { throw error }
-            throw CommandFailure("The passphrase is longer than 1024 bytes.")
+            throw CommandFailure("The \(what) is longer than 1024 bytes.")
         }
-        guard secret.count > 0 else { throw CommandFailure("The passphrase is empty.") }
+        guard secret.count > 0 else {
+            throw CommandFailure("The \(what) is empty, or its line is missing.")
+        }
         return secret
+    }
+}
+
+/// The terminal's echo, off while a secret is typed. Who ends the program then shall not be left with a terminal that shows
+/// nothing.
+private enum Echo {
+    // Written before the handlers are there, read by them.
+    nonisolated(unsafe) private static var before = termios()
+
+    static func off() {
+        unsafe tcgetattr(STDIN_FILENO, &before)
+        var quiet = unsafe before
+        quiet.c_lflag &= ~tcflag_t(ECHO)
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            signal(number) { number in
+                // Both may be called by a handler (signal-safety(7)).
+                unsafe tcsetattr(STDIN_FILENO, TCSANOW, &Echo.before)
+                signal(number, SIG_DFL)
+                raise(number)
+            }
+        }
+        unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet)
+    }
+    static func on() {
+        unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
+        for number in [SIGINT, SIGTERM, SIGHUP] { signal(number, SIG_DFL) }
     }
 }
 

@@ -35,6 +35,19 @@ private func text(_ applied: RetentionCommands.Applied) -> String {
     return lines.joined(separator: "\n")
 }
 
+/// Before a question about what cannot be undone.
+private func wantTerminal(_ flag: String) throws {
+    guard isatty(STDIN_FILENO) == 1 else {
+        throw CommandFailure("There is no terminal to ask on. Say \(flag) if you mean it.")
+    }
+}
+
+/// Asks on standard error, so that standard output holds the answer alone.
+private func isAgreed(_ question: String) -> Bool {
+    FileHandle.standardError.write(Data(question.utf8))
+    return ["y", "yes"].contains(readLine()?.lowercased())
+}
+
 private func text(_ copy: KeyCopy) -> String {
     switch copy.outcome {
     case .destroyed: "Remote \(copy.remote): its copy of the key is destroyed."
@@ -55,22 +68,30 @@ extension RetentionCommand {
                 let plan = try await RetentionCommands.plan(try configuration.read())
                 try output.print(plan) {
                     var lines = plan.rules.enumerated().map { "Rule \($0 + 1): \($1)" }
+                    let budgets =
+                        (plan.budgetBytes.map { ["\(size($0)) for all cameras together"] } ?? [])
+                        + (plan.eachCameraBytes.map { ["\(size($0)) for each camera without its own"] } ?? [])
                     if lines.isEmpty {
-                        lines.append("No rules: everything is kept until the disk is full; then the oldest goes.")
+                        let hasBudget = !budgets.isEmpty || plan.cameras.contains { $0.budgetBytes != nil }
+                        lines.append(
+                            hasBudget
+                                ? "No rules: nothing goes by its age, the oldest when a budget is used up or the disk is full."
+                                : "No rules: everything is kept until the disk is full; then the oldest goes.")
                     }
+                    if !budgets.isEmpty { lines.append("Budget: \(budgets.joined(separator: ", "))") }
                     for camera in plan.cameras {
                         let reach = camera.reachDays.map {
                             ", reaches back \($0.formatted(.number.precision(.fractionLength(1)))) days (\(camera.limitedBy ?? "-"))"
                         }
                         lines.append(
-                            "\(camera.camera): \(camera.clips) clips, \(size(camera.bytes)), \(size(camera.bytesPerDay)) a day\(reach ?? "")"
+                            "\(camera.camera): \(camera.clips) clips, \(size(camera.bytes))\(camera.budgetBytes.map { " of \(size($0))" } ?? ""), \(size(camera.bytesPerDay)) a day\(reach ?? "")"
                         )
                         if camera.doubtfulBytes > 0 {
                             lines.append("  \(size(camera.doubtfulBytes)) of it at a time nobody vouches for")
                         }
                     }
                     lines.append(
-                        "Disk: \(size(plan.freeBytes)) of \(size(plan.totalBytes)) free"
+                        "Disk: \(size(plan.freeBytes)) of \(size(plan.totalBytes)) free, full below \(size(plan.keepFreeBytes))"
                             + (plan.diskFull.map { "; full on \($0) if nothing went" } ?? ""))
                     if plan.holds > 0 { lines.append("\(plan.holds) hold(s)") }
                     lines.append("Next pass: " + text(plan.next))
@@ -82,15 +103,28 @@ extension RetentionCommand {
 
     struct Explain: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Which rule decides about a clip, until when, and what would change it.")
+            abstract: "Which rule decides about a clip, until when, and what would change it.",
+            // `-2h` is a time here, not `-2 -h`.
+            helpNames: .long)
         @OptionGroup var configuration: ConfigurationOptions
-        @Argument(help: "An object's name, or a time as in export.") var what: String
+        @Argument(
+            parsing: .allUnrecognized,
+            help: ArgumentHelp(
+                "An object's name, or a time: \(TimeForms.text).", valueName: "object-or-time"))
+        var what: [String]
         @Option(help: "With a time: only this camera.") var camera: String?
         @OptionGroup var output: OutputOptions
 
+        mutating func validate() throws {
+            what.removeAll { $0 == "--" }
+            if what == ["-h"] { throw CleanExit.helpRequest(self) }
+            if let odd = what.first(where: { $0.hasPrefix("--") }) { throw ValidationError("Unknown option '\(odd)'") }
+            guard what.count == 1 else { throw ValidationError("One object, or one time, is wanted.") }
+        }
+
         func run() async throws {
             try await reporting {
-                let all = try await RetentionCommands.explain(try configuration.read(), what, camera: camera)
+                let all = try await RetentionCommands.explain(try configuration.read(), what[0], camera: camera)
                 try output.print(all) {
                     all.map { clip in
                         var lines = [
@@ -119,7 +153,12 @@ extension RetentionCommand {
         func run() async throws {
             try await reporting {
                 guard (1...3660).contains(days) else { throw CommandFailure("--days is 1 to 3660.") }
-                let simulated = try await RetentionCommands.simulate(try configuration.read(), days: days)
+                let (line, begun) = (ProgressLine(), ContinuousClock.now)
+                let simulated = try await RetentionCommands.simulate(try configuration.read(), days: days) {
+                    [days] done in
+                    if ContinuousClock.now - begun > .seconds(1) { line.show("Day \(done) of \(days)") }
+                }
+                line.end()
                 try output.print(simulated) {
                     guard simulated.basisDays > 0 else {
                         return "Nothing is recorded yet: there is no history to repeat."
@@ -142,7 +181,7 @@ extension RetentionCommand {
 
     struct Apply: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "One pass now. On a terminal it shows first what would go, and asks.")
+            abstract: "One pass now. It shows first what would go, and asks.")
         @OptionGroup var configuration: ConfigurationOptions
         @Flag(help: "Only show what would go.") var dryRun = false
         @Flag(help: "Do not ask.") var yes = false
@@ -155,14 +194,16 @@ extension RetentionCommand {
                     let applied = try await RetentionCommands.apply(settings, isDryRun: true)
                     return try output.print(applied) { text(applied) }
                 }
-                if !yes, isatty(STDIN_FILENO) == 1, isatty(STDOUT_FILENO) == 1 {
+                if !yes {
+                    try wantTerminal("--yes")
                     let planned = try await RetentionCommands.apply(settings, isDryRun: true)
-                    print(text(planned))
-                    guard !planned.deletions.isEmpty else { return }
-                    print("Delete for good? [y/N] ", terminator: "")
-                    fflush(nil)
-                    guard readLine()?.lowercased() == "y" else { return print("Nothing was deleted.") }
+                    // Beside the answer on standard output, which may go into a file.
+                    FileHandle.standardError.write(Data((text(planned) + "\n").utf8))
+                    guard planned.deletions.isEmpty || isAgreed("Delete for good? [y/N] ") else {
+                        return try output.print(planned) { "Nothing was deleted." }
+                    }
                 }
+                // Also when nothing is to go: a pass finishes what an interrupted one left.
                 let applied = try await RetentionCommands.apply(settings, isDryRun: false)
                 try output.print(applied) { text(applied) }
             }
@@ -179,9 +220,11 @@ extension RetentionCommand {
 
         func run() async throws {
             try await reporting {
-                let hold = try await RetentionCommands.hold(
+                let held = try await RetentionCommands.hold(
                     try configuration.read(), camera: camera, range: try range.range(), note: note)
-                try output.print(["hold": hold.description]) { "Hold \(hold)." }
+                try output.print(held) {
+                    "Hold \(held.hold) keeps \(held.clips) clip(s), \(size(held.bytes)), and what is recorded in that time from now on."
+                }
             }
         }
     }
@@ -218,7 +261,7 @@ extension RetentionCommand {
                     holds.isEmpty
                         ? "No holds."
                         : holds.map {
-                            "\($0.hold)  \($0.camera ?? "every camera")  \($0.start) to \($0.end)  \($0.note ?? ($0.hasNote ? "(note sealed)" : ""))"
+                            "\($0.hold)  \($0.camera?.printable ?? "every camera")  \($0.start) to \($0.end)  \($0.clips) clip(s), \(size($0.bytes))  \($0.note?.printable ?? ($0.hasNote ? "(note sealed)" : ""))"
                         }.joined(separator: "\n")
                 }
             }
@@ -229,24 +272,25 @@ extension RetentionCommand {
         static let configuration = CommandConfiguration(
             abstract: "What was deleted, shredded, held and released, and why: receipts from the ledger.")
         @OptionGroup var configuration: ConfigurationOptions
-        @Option(parsing: .unconditional, help: "From: a time as in export.") var from = "-30d"
-        @Option(help: "The last so many.") var limit = 1000
+        @Option(parsing: .unconditional, help: "From: \(TimeForms.text).") var from = "-30d"
+        @Option(help: "The last so many, 1 to 1000000.") var limit = 1000
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
             try await reporting {
+                guard (1...1_000_000).contains(limit) else { throw CommandFailure("--limit is 1 to 1000000.") }
                 guard let since = FileTime.parse(from, now: SystemTime().wallNow()) else {
-                    throw CommandFailure("--from \(from) is no time.")
+                    throw CommandFailure("--from \(from) is no time: write \(TimeForms.text).")
                 }
                 let log = try await RetentionCommands.log(
-                    try configuration.read(), since: since, limit: max(1, limit))
+                    try configuration.read(), since: since, limit: limit)
                 try output.print(log) {
                     log.map { line in
-                        ([
-                            String(line.entry), line.at, line.what, line.camera, line.start, line.bytes.map(size),
-                            line.cause,
+                        let span = line.start.map { start in line.end.map { "\(start) to \($0)" } ?? start }
+                        let words: [String?] = [
+                            String(line.entry), line.at, line.what, line.camera, span, line.bytes.map(size), line.cause,
                         ]
-                            as [String?]).compactMap { $0 }.joined(separator: "  ")
+                        return words.compactMap { $0?.printable }.joined(separator: "  ")
                     }.joined(separator: "\n")
                 }
             }
@@ -260,25 +304,41 @@ extension RetentionCommand {
         @Argument(help: "A camera's key, name or UUID.") var camera: String
         @Argument(help: "The UTC day, as 2026-11-25.") var day: String
         @Flag(help: "Do not ask.") var yes = false
+        @Flag(help: "Also while the vault is locked, when nothing can prove that the day opens no more.")
+        var unproved = false
+        @OptionGroup var passphrase: PassphraseOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
             try await reporting {
                 if !yes {
-                    guard isatty(STDIN_FILENO) == 1 else {
-                        throw CommandFailure("There is no terminal to ask on. Say --yes if you mean it.")
-                    }
-                    print(
-                        "Destroy the key of \(camera), \(day)? Nothing of that day can be seen again, and its events go with their footage. [y/N] ",
-                        terminator: "")
-                    fflush(nil)
-                    guard readLine()?.lowercased() == "y" else { return print("Nothing was destroyed.") }
+                    try wantTerminal("--yes")
+                    guard
+                        isAgreed(
+                            "Destroy the key of \(camera), \(day)? Nothing of that day can be seen again, and its events go with their footage. [y/N] "
+                        )
+                    else { throw CommandFailure("Nothing was destroyed.") }
                 }
-                let shredded = try await RetentionCommands.shred(try configuration.read(), camera: camera, day: day)
+                let shredded = try await RetentionCommands.shred(
+                    try configuration.read(), camera: camera, day: day, isUnproved: unproved
+                ) { [passphrase] in
+                    guard passphrase.passphraseFD != nil || isatty(STDIN_FILENO) == 1 else {
+                        throw CommandFailure(
+                            "Without the passphrase nothing could prove that the day opens no more. Give it with --passphrase-fd 0, or say --unproved."
+                        )
+                    }
+                    return try passphrase.read()
+                }
+                let proof =
+                    !shredded.proved
+                    ? "The vault is locked: that nothing opens any more was not tried."
+                    : shredded.triedInVain > 0
+                        ? "Each was tried with every key that is left: none opened."
+                        : "None of them lay here to be tried."
                 try output.print(shredded) {
                     """
                     \(shredded.epochs.count) key(s) destroyed, \(shredded.objects) object(s) removed, \(size(shredded.freedBytes)). \(shredded.events) of them had an event in them: events and footage went together.
-                    \(shredded.triedInVain > 0 ? "Each was tried with every key that is left: none opened." : "The vault is locked, so there was no key to try them with; unlock the recorder before shredding to have that proved.")
+                    \(proof)
                     \(shredded.copies.map(text).joined(separator: "\n"))
                     Backups that hold a copy of the key's file still open the day: \(shredded.epochs.map { "epochs/\($0).age" }.joined(separator: ", "))
                     """

@@ -1,4 +1,5 @@
 import Core
+import Foundation
 import Ingest
 import Logging
 import Media
@@ -50,6 +51,38 @@ import Vault
         #expect(try #require(clips.last?.end) >= last)
         #expect(try await vault.gaps(camera: camera, overlapping: whole).map(\.reason) == [.overload])
         #expect(try await vault.verify().isClean)
+        await vault.close()
+    }
+
+    @Test func `while no clip can be begun the camera is failing, whatever frames still come`() async throws {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let film = try SyntheticClip(frames: 60, keyInterval: 25, start: temporary.time.wallNow())
+        let folder = temporary.path + "/open"
+        try FileManager.default.removeItem(atPath: folder)
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let pipeline = Pipeline(
+            camera: .random(), name: "hall", vault: vault, policy: Recorder.Policy(), lastRecorded: nil,
+            time: temporary.time, logger: logger, statusChanged: {})
+        let recording = Task { await pipeline.runRecorder() }
+        await pipeline.connected(film.parameters)
+        func feed(_ range: Range<Int>, untilSkippedOrTaken count: UInt64) async throws {
+            for unit in film.units[range] { await pipeline.accept(unit) }
+            for _ in 0..<200 {
+                let counters = await pipeline.recorder.counters
+                if counters.frames + counters.skippedFrames >= count { return }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
+        // Key frames are 0 and 25: both fail, and every other frame finds no clip.
+        try await feed(0..<40, untilSkippedOrTaken: 38)
+        #expect(await pipeline.status.state == .failing)
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+        try await feed(40..<60, untilSkippedOrTaken: 58)
+        #expect(await pipeline.status.state == .recording)
+        pipeline.stop()
+        await recording.value
         await vault.close()
     }
 }

@@ -180,11 +180,29 @@ class Keys:
                 # Only the header differs.
                 sealed = self.object(recorder, clip).read_bytes()
                 assert shared.read_bytes().endswith(sealed[sealed.index(b"\n---") + 60:])
+            # What is refused is refused before the ledger says that it was given out, and overwrites nothing.
+            precious, damaged = folder / "precious.txt", self.object(recorder, self.clips(recorder)[-1])
+            precious.write_text("mine")
+            sealed = damaged.read_bytes()
+            damaged.write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
+            for what, output, words in (
+                    (clip["object"], precious, "there already"), (clip["object"], folder / "none" / "x", "cannot be written"),
+                    (damaged.name, folder / "damaged.age", "is damaged")):
+                refused = self.key(recorder, "share", what, "--to", guest.recipient, "-o", output, code=1)
+                assert words in refused.stderr and "Domain" not in refused.stderr, refused
+            damaged.write_bytes(sealed)
+            assert precious.read_text() == "mine" and not list(folder.glob("*.part")) and not (folder / "damaged.age").exists()
+            for arguments in (("add-recipient", guest.secret), ("share", clip["object"], "--to", guest.secret, "-o", folder / "x")):
+                refused = self.key(recorder, *arguments, code=1)
+                assert "identity" in refused.stderr and guest.secret not in refused.stderr, refused
             day = clip["start"][:10]
             for arguments, words in (((), "--to age1"), (("--plain", "--to", guest.recipient), "--plain")):
                 refused = recorder.command("key", "export-epoch", "hall", day, "-o", str(folder / "no"), *arguments, "--config", str(recorder.config), check=False)
                 assert refused.returncode == 64 and words in refused.stderr, refused
-            told = self.key(recorder, "export-epoch", "hall", day, "-o", folder / "day", "--to", guest.recipient)
+            (folder / "day.part").mkdir()
+            self.key(recorder, "export-epoch", "hall", day, "-o", folder / "none" / "day", "--to", guest.recipient, code=1)
+            told = self.key(recorder, "export-epoch", "hall", day, "-o", str(folder / "day") + "/", "--to", guest.recipient)
+            assert (folder / "day.part").is_dir()
             assert "not over" in told.stdout, told
             recorder.stop()
             plain = self.key(recorder, "export-epoch", "hall", day, "-o", folder / "plain", "--plain", "--no-objects")

@@ -629,7 +629,10 @@ class Remotes:
         operator = self.operator("shredded")
         epochs = [key for key in operator.names() if key.startswith("epochs/")]
         assert epochs, "the key was never there"
-        result = self.json(recorder, "retention", "shred", "hall", day, "--yes")
+        unproved = self.command(recorder, "retention", "shred", "hall", day, "--yes", check=False)
+        assert unproved.returncode == 1 and "--unproved" in unproved.stderr, unproved
+        result = self.json(recorder, "retention", "shred", "hall", day, "--yes", "--passphrase-fd", "0", input=PASSPHRASE + "\n")
+        assert result["proved"] and result["triedInVain"] == result["objects"] > 0, result
         assert [(copy["remote"], copy["outcome"]) for copy in result["copies"]] == [("offsite", "destroyed")], result
         left = [key for key in operator.names() if key.startswith("epochs/")]
         assert len(left) == len(epochs) - len(result["epochs"]), left
@@ -645,7 +648,7 @@ class Remotes:
         finally:
             recorder.stop()
         self.json(recorder, "remote", "sync", "offsite")
-        result = self.command(recorder, "retention", "shred", "hall", day, "--yes")
+        result = self.command(recorder, "retention", "shred", "hall", day, "--yes", "--unproved")
         assert "Remote offsite STILL HAS the key" in result.stdout, result
         assert "0 of them had an event in them: events and footage went together." in result.stdout, result
         return result.stdout.strip().splitlines()[-2]

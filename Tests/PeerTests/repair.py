@@ -90,6 +90,8 @@ class Repair:
 
         shutil.copytree(older, vault)
         self.refused(recorder, "older copy", "--accept-older-copy")
+        guest = subprocess.run(["age-keygen"], capture_output=True, text=True).stderr.split()[-1]
+        self.refused(recorder, "older copy", arguments=("key", "add-recipient", guest, "--passphrase-fd", "0"), input=PASSPHRASE + "\n")
         process = subprocess.Popen([recorder.sudocam, "serve", "--accept-older-copy", "--config", str(recorder.config)], stdout=recorder.log, stderr=recorder.log)
         try:
             time.sleep(5)

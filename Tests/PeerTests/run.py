@@ -84,6 +84,7 @@ class Tests(Checks):
             self.check("V29: one flipped byte anywhere is found and named", self.flips)
             self.check("I12: an RTSP camera is recorded, cut off, and returns", self.rtsp)
             self.check("S4: on a full disk the oldest goes and recording goes on; what is held stays", self.full)
+            self.check("R5: what another program exports is kept meanwhile, and no longer", self.leased)
             self.check("SIGTERM with pages open, and with pages that are long gone, ends the recorder within 5 s", self.goodbye)
             self.check("W40: five hundred tabs closed while connecting leave nothing behind", self.tabs)
             if self.aiortc:
@@ -417,6 +418,34 @@ class Tests(Checks):
             recorder.stop()
             recorder.command("verify", *config)
             return f"{len(gone)} clips went, {len(last)} are there"
+
+    def leased(self):
+        recorder = self.recorder("leased", {"hall": "test:?size=320x240&rate=10&gop=10"}, clip_seconds=2, settings=["retention: { rules: [{ keep: 1s }] }"])
+        try:
+            recorder.start()
+            time.sleep(9)
+            config = ["--config", str(recorder.config)]
+            clips = self.clips(recorder)
+            first = clips[0]
+            # As `export` does while it reads: a lease for as long as its connection stands.
+            reader = socket.socket(socket.AF_UNIX)
+            reader.connect(str(recorder.folder / "vault" / "control.sock"))
+            wanted = {"camera": first["camera"], "start": int(microseconds(first["start"])), "end": int(microseconds(first["end"]))}
+            reader.sendall(b"lease\n" + json.dumps(wanted).encode() + b"\n")
+            assert json.loads(reader.recv(1024))["ok"]
+            recorder.command("retention", "apply", "--yes", *config)
+            left = {clip["object"] for clip in self.clips(recorder)}
+            assert first["object"] in left and clips[1]["object"] not in left, (clips, left)
+            reader.close()
+            end = time.monotonic() + 10
+            while first["object"] in {clip["object"] for clip in self.clips(recorder)}:
+                assert time.monotonic() < end, "the lease outlasts its reader"
+                recorder.command("retention", "apply", "--yes", *config)
+                time.sleep(0.2)
+            metrics = request(recorder.url + "metrics")[2].decode()
+            assert 'retention_deleted_clips_total{cause="age"}' in metrics, metrics
+        finally:
+            recorder.stop()
 
     def goodbye(self):
         recorder = self.recorder("goodbye", {"hall": "test:?size=320x240&rate=10&gop=10"})

@@ -80,6 +80,29 @@ import Vault
         }
     }
 
+    @Test func `R5: what is being watched stays until the viewer goes on`() async throws {
+        let (kept, vault, camera) = try await Self.footage()
+        defer { withExtendedLifetime(kept) {} }
+        var policy = RetentionPolicy()
+        policy.rules = [RetentionPolicy.Rule(keep: 1)]
+        vault.setRetention(policy)
+        let reader = FootageReader(vault: vault)
+        guard case .group = await reader.answer(.at(camera, Self.starts[0])) else {
+            Issue.record("nothing to watch")
+            return
+        }
+        let watched = try #require(try await vault.clip(at: Self.starts[0], camera: camera))
+        _ = try await vault.applyRetention()
+        #expect(try await vault.clip(at: Self.starts[0], camera: camera) == watched)
+        await reader.forget()
+        _ = try await vault.applyRetention()
+        #expect(try await vault.clip(at: Self.starts[0], camera: camera) == nil)
+        guard case .gap = await reader.answer(.at(camera, Self.starts[0])) else {
+            Issue.record("what is deleted is still shown")
+            return
+        }
+    }
+
     @Test func `P1: an instant before a clip inside a span gives its first frame`() async throws {
         let (kept, vault, camera) = try await Self.footage()
         defer { withExtendedLifetime(kept) {} }

@@ -5,8 +5,12 @@ public import Vault
 public final class GatedFileSystem: FileSystem {
     private let base = PosixFileSystem()
     fileprivate let gate = Gate()
+    private let beforeRemoving: @Sendable (String) -> Void
 
-    public init() {}
+    /// - Parameter beforeRemoving: called on the thread that is about to take a file away.
+    public init(beforeRemoving: @escaping @Sendable (String) -> Void = { _ in }) {
+        self.beforeRemoving = beforeRemoving
+    }
     public func shut() { gate.set(false) }
     public func open() { gate.set(true) }
 
@@ -26,6 +30,7 @@ public final class GatedFileSystem: FileSystem {
         try base.link(from, to: to)
     }
     public func remove(_ path: String) throws(VaultError) {
+        beforeRemoving(path)
         gate.pass()
         try base.remove(path)
     }

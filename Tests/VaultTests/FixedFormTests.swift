@@ -12,7 +12,7 @@ import Testing
             ObjectID(digest: (0..<32).map { _ in UInt8.random(in: 0...255, using: &random) }) ?? .zero
         }
         let times: [Int64] = [0, 1, -1, 9, 10, -10, 1_764_000_000_000_000, 999_999_999_999_999_999, .max, .min]
-        let counts = [0, 7, 10, 65_536, 99_999_999_999, Int.max]
+        let counts = [0, 7, 10, 65_536, 99_999_999_999, 1 << 40]
         let causes: [RetentionCause] = [.age(rule: 1), .age(rule: 40), .cameraBudget, .vaultBudget, .shredded]
         var entries: [LedgerEntry] = []
         for number in 0..<200 {
@@ -105,6 +105,28 @@ import Testing
     ])
     func `a beginning that is not quite ours is left to the general parser`(text: String) {
         #expect(LedgerEntry(fixedForm: Array(text.utf8)[...]) == nil)
+    }
+
+    @Test func `sizes and numbers of which a few would not fit into 63 bits are none`() throws {
+        var random = SeededGenerator(seed: 4)
+        for entry in Self.entries(&random) {
+            let (key, last): (String, Int64)
+            switch entry.body {
+            case .clip(let clip): (key, last) = (#""seq":\#(clip.identity.sequence)"#, 1 << 53)
+            case .delete(let deletion): (key, last) = (#""bytes":\#(deletion.byteCount)"#, 1 << 40)
+            default: continue
+            }
+            let line = String(decoding: try #require(entry.encoded()), as: UTF8.self)
+            func parses(_ number: Int64) -> Bool {
+                let other = Array(line.replacing(key, with: key.prefix { $0 != ":" } + ":\(number)").utf8)
+                let isEntry = (try? LedgerEntry(parsingAny: other)) != nil
+                #expect(isEntry || LedgerEntry(fixedForm: other[...]) == nil)
+                return isEntry
+            }
+            #expect(parses(last))
+            #expect(!parses(last + 1))
+            #expect(!parses(-1))
+        }
     }
 
     @Test func `a line in another order, with spaces or upper-case digits is read by the general parser`() throws {

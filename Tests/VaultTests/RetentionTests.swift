@@ -1,4 +1,5 @@
 import Core
+import Dispatch
 import Synchronization
 import TestKit
 import Testing
@@ -193,6 +194,69 @@ private struct History {
         #expect(try gone(900) == odd.map(\.object) + [good[0].object])
     }
 
+    @Test
+    func `clips in memory are what is left of them after any removals, and what lies elsewhere frees nothing here`()
+        throws
+    {
+        var random = SeededGenerator(seed: 13)
+        for _ in 0..<100 {
+            let history = History(&random)
+            var left = Set(history.clips)
+            let doubtful = history.clips.filter { $0.byteCount % 5 == 0 }
+            let elsewhere = Set(history.clips.filter { $0.byteCount % 3 == 0 }.map(\.object))
+            var catalog = MemoryCatalog(
+                trusted: history.clips.filter { $0.byteCount % 5 != 0 }, doubtful: doubtful, elsewhere: elsewhere)
+            while !left.isEmpty {
+                for camera in Set(history.clips.map(\.camera)) {
+                    let own = left.filter { $0.camera == camera }.sorted { RetentionCursor($0) < RetentionCursor($1) }
+                    for isDoubtful in [false, true] {
+                        let wanted = own.filter { doubtful.contains($0) == isDoubtful }
+                        var bytes = 0
+                        for clip in wanted { bytes += clip.byteCount }
+                        let known = catalog.bytes(camera)
+                        #expect(bytes == (isDoubtful ? known.doubtful : known.trusted))
+                        for here in [false, true] {
+                            let listed = wanted.filter { !here || !elsewhere.contains($0.object) }
+                            let after = listed.indices.randomElement(using: &random)
+                            let rest = listed.dropFirst(after.map { $0 + 1 } ?? 0).prefix(7)
+                            let cursor = after.map { RetentionCursor(listed[$0]) }
+                            let page = catalog.clips(camera, doubtful: isDoubtful, here: here, after: cursor, limit: 7)
+                            #expect(page == Array(rest))
+                        }
+                    }
+                    let start = history.now - Int64.random(in: 0...30 * History.day, using: &random)
+                    let range = TimeRange(start, start + History.day)
+                    let events = own.filter { $0.kind == .event && range.overlaps($0.range) }.map(\.object)
+                    #expect(Set(catalog.events(camera, [.event], overlapping: range)) == Set(events))
+                }
+                let gone = left.shuffled(using: &random).prefix(1 + left.count / 3)
+                catalog.remove(Array(gone))
+                left.subtract(gone)
+            }
+            #expect(catalog.cameras().isEmpty && catalog.totalBytes == 0)
+        }
+    }
+
+    /// Without order it takes minutes: each hour cost all that there is.
+    @Test(.timeLimit(.minutes(1))) func `a simulation's hour costs what happens in it`() throws {
+        let now = WallTime(seconds: 1_764_000_000)
+        let camera = CameraID.random()
+        var clips: [ClipRecord] = []
+        for index in 0..<40_000 {
+            let start = now - Int64(40_000 - index) * 60_000_000
+            let kind: RetentionClass = index % 20 == 0 ? .event : .continuous
+            clips.append(History.clip(camera, UInt64(index), start, 60_000_000, 1000, kind))
+        }
+        var policy = RetentionPolicy()
+        policy.freeBytes = 0
+        policy.rules = [
+            .init(classes: [.event], keep: 30 * History.day, preRoll: 60_000_000), .init(keep: 27 * History.day),
+        ]
+        let simulated = try RetentionSimulation(
+            MemoryCatalog(trusted: clips), policy: policy, holds: [], now: now, free: 1 << 40, days: 7)
+        #expect(simulated.days.count == 7)
+    }
+
     @Test func `a simulation ends where the budgets say`() throws {
         let camera = CameraID.random()
         let now = WallTime(seconds: 1_764_000_000)
@@ -277,6 +341,10 @@ private struct History {
             if case .deleted(let deletion) = receipt.kind { deletion.object } else { nil }
         }
         #expect(receipts == clips.prefix(6).map(\.object))
+        for limit in [Int.max, 3, 1, 0, -1] {
+            let last = try await vault.retentionLog(since: WallTime(microseconds: 0), limit: limit)
+            #expect(last.map(\.position) == log.suffix(max(0, limit)).map(\.position))
+        }
         #expect(log.contains { if case .policy = $0.kind { true } else { false } })
         let report = try await vault.verify()
         #expect(report.isClean, "\(report.findings)")
@@ -394,6 +462,7 @@ private struct History {
         #expect(told == [clips[0], clips[1], clips[3]].map(\.object))
         let log = try await vault.retentionLog(since: WallTime(microseconds: 0), limit: 100)
         #expect(log.count { if case .deleted(let one) = $0.kind { one.cause == .diskFull } else { false } } == 3)
+        #expect(vault.deleted["disk-full"]?.clips == 3)
         #expect(try await vault.verify().findings == [])
         try await vault.release(hold)
         #expect(try await vault.applyRetention().deletions.map(\.clip) == [clips[2]])
@@ -415,6 +484,42 @@ private struct History {
         #expect(taken.count == 20)
         #expect(Set(taken) == Set(clips.prefix(20).map(\.object)))
         #expect(try await vault.verify().findings == [])
+        await vault.close()
+    }
+
+    @Test func `V23: what a hold or a lease keeps while a pass runs is not deleted by it`() async throws {
+        let temporary = try await TemporaryVault()
+        let opened = Mutex<Vault?>(nil)
+        let kept = Mutex<[ClipRecord]>([])
+        let tokens = Mutex<[RetentionLeaseToken]>([])
+        // While the pass is about to remove its first clip, the owner holds one that it has not come to, and another is read.
+        let files = GatedFileSystem { path in
+            guard path.contains("/objects/"), let vault = opened.withLock({ $0.take() }) else { return }
+            let (held, leased) = kept.withLock { ($0[0], $0[1]) }
+            let isDone = DispatchSemaphore(value: 0)
+            Task { @Sendable in
+                _ = try await vault.hold(camera: Self.camera, range: held.range, note: "")
+                let token = vault.lease(camera: Self.camera, range: leased.range)
+                tokens.withLock { $0.append(token) }
+                isDone.signal()
+            }
+            isDone.wait()
+        }
+        let vault = try await temporary.open(files: files)
+        // More than two batches.
+        let clips = try await Self.fill(vault, temporary, count: 80)
+        kept.withLock { $0 = [clips[50], clips[70]] }
+        vault.setRetention(Self.policy(keepHours: 0))
+        opened.withLock { $0 = vault }
+        let report = try await vault.applyRetention()
+        #expect(
+            Set(report.deletions.map(\.clip.object))
+                == Set(clips.map(\.object)).subtracting([clips[50].object, clips[70].object]))
+        #expect(report.isUnfinished)
+        _ = try await vault.clip(named: clips[50].object.description)
+        _ = try await vault.clip(named: clips[70].object.description)
+        #expect(try await vault.verify().findings == [])
+        withExtendedLifetime(tokens) {}
         await vault.close()
     }
 
@@ -580,10 +685,16 @@ private struct History {
             _ = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay)
         }
         try await vault.release(hold)
+        // Locked, nothing could prove it, and nothing is destroyed.
+        await #expect(throws: VaultError(.locked, "")) {
+            _ = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay, wantsProof: true)
+        }
         try await TemporaryVault.unlock(vault)
         _ = try await vault.openObject(clips[0])
-        let report = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay)
-        #expect(report.objects == 2 && report.triedInVain == 2 && report.epochs == [clips[0].identity.epoch])
+        let report = try await vault.shred(camera: Self.camera, day: clips[0].start.utcDay, wantsProof: true)
+        #expect(
+            report.isProved && report.objects == 2 && report.triedInVain == 2
+                && report.epochs == [clips[0].identity.epoch])
         #expect(try vault.files.attributes(vault.layout.object(clips[0].object)) == nil)
         try vault.files.replace(vault.layout.object(clips[0].object), with: copy)
         await #expect(throws: VaultError(.notFound, "")) { _ = try await vault.openObject(clips[0]) }

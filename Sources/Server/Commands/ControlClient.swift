@@ -124,26 +124,8 @@ public enum ControlClient {
         _ vault: String, _ request: [UInt8], secrets: [SecretBytes] = [],
         step: (ControlSocket.Reply) -> Void = { _ in }
     ) throws(ServerError) -> ControlSocket.Reply {
-        let path = vault + "/control.sock"
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        guard descriptor >= 0 else { throw ServerError(.noService, "No socket could be made.") }
+        let descriptor = try connected(vault)
         defer { close(descriptor) }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            throw ServerError(.noService, "The path \(path) is too long for a socket.")
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let connected = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        guard connected == 0 else {
-            throw ServerError(
-                .noService, "No recorder answers at \(path).", hint: "Start it with `sudocam serve`.")
-        }
         guard write(descriptor, request, request.count) == request.count,
             secrets.allSatisfy({ $0.writeLine(to: descriptor) })
         else { throw ServerError(.noService, "The recorder does not listen.") }
@@ -169,6 +151,54 @@ public enum ControlClient {
         }
         throw ServerError(
             .refused, "The recorder ended before it answered.", hint: "`sudocam status` shows whether it runs.")
+    }
+
+    /// The caller closes it. Errors: `.noService`.
+    private static func connected(_ vault: String) throws(ServerError) -> Int32 {
+        let path = vault + "/control.sock"
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { throw ServerError(.noService, "No socket could be made.") }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let reached = SocketPath(path)
+        defer { withExtendedLifetime(reached) {} }
+        let bytes = Array(reached.path.utf8)
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            close(descriptor)
+            throw ServerError(.noService, "The path \(path) is too long for a socket.")
+        }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        let connected = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard connected == 0 else {
+            close(descriptor)
+            throw ServerError(
+                .noService, "No recorder answers at \(path).", hint: "Start it with `sudocam serve`.")
+        }
+        return descriptor
+    }
+
+    /// Keeps the running recorder's retention from what is about to be read, until the value is gone, for an hour at most. Nil where
+    /// no recorder runs, which then deletes nothing.
+    static func lease(vault: String, camera: CameraID, range: TimeRange) -> Lease? {
+        guard let descriptor = try? connected(vault) else { return nil }
+        let lease = Lease(descriptor)
+        let wanted = ControlSocket.Lease(camera: camera, start: range.start, end: range.end)
+        guard let json = try? JSONBytes.encode(wanted) else { return nil }
+        let request = Array("lease\n".utf8) + json + [UInt8(ascii: "\n")]
+        // The answer says that it has begun; a recorder that knows no leases says so, and ends the connection.
+        var answer = [UInt8](repeating: 0, count: 1024)
+        guard write(descriptor, request, request.count) == request.count, read(descriptor, &answer, answer.count) > 0
+        else { return nil }
+        return lease
+    }
+    final class Lease: Sendable {
+        private let descriptor: Int32
+        fileprivate init(_ descriptor: Int32) { self.descriptor = descriptor }
+        deinit { close(descriptor) }
     }
 
     private static func refusal(_ reply: ControlSocket.Reply) -> ServerError {

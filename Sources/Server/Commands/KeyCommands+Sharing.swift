@@ -1,5 +1,6 @@
 public import Core
 import Foundation
+import Synchronization
 public import Vault
 
 extension KeyCommands {
@@ -17,61 +18,73 @@ extension KeyCommands {
 
     /// Writes an age file of the clip that `recipient` opens: a new header before the object's own bytes.
     ///
+    /// What is entered into the ledger cannot be taken back, so the object is read and the file begun before.
     /// - Parameter what: the beginning of an object's name, 8 digits or more; with a camera: a time.
     public static func share(
         _ configuration: Configuration, _ what: String, camera: String?, to recipient: AgeRecipient, path: String,
-        _ credential: Credential, progress: (_ done: Int, _ total: Int) -> Void
+        _ credential: Credential, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
     ) async throws -> Shared {
-        let clip = try await clip(configuration, what, camera)
-        let request = Request(
-            action: .share, credential: credential.kind, recipient: recipient.description, object: clip.object)
-        guard let share = try await ask(configuration, request, credential).share else {
-            throw ServerError(.refused, "The recorder did not say what it did.")
+        try await reading(configuration) { vault in
+            let clip = try await clip(configuration, what, camera, vault)
+            let output = try OutputFile(path)
+            let lease = ControlClient.lease(vault: configuration.vault, camera: clip.camera, range: clip.range)
+            defer { withExtendedLifetime(lease) {} }
+            try await vault.readObject(clip, handingOut: 0..<0) { (_) throws(VaultError) in }
+            let request = Request(
+                action: .share, credential: credential.kind, recipient: recipient.description, object: clip.object)
+            guard let share = try await ask(configuration, request, credential).share else {
+                throw ServerError(.refused, "The recorder did not say what it did.")
+            }
+            let total = share.header.count + share.copied + share.ending.count
+            try output.append(Array(share.header))
+            let done = Mutex(share.header.count)
+            let range = share.payloadOffset..<share.payloadOffset + share.copied
+            try await vault.readObject(clip, handingOut: range) { (bytes) throws(VaultError) in
+                try output.append(bytes)
+                progress(
+                    done.withLock {
+                        $0 += bytes.count
+                        return $0
+                    }, total)
+            }
+            try output.append(Array(share.ending))
+            try output.publish()
+            return Shared(
+                path: path, object: clip.object, camera: clip.camera, start: FileTime.iso(clip.start),
+                end: FileTime.iso(clip.end), to: recipient.description, bytes: total)
         }
-        let total = share.header.count + share.copied + share.ending.count
-        try OutputFile.write(to: path) { (file) throws in
-            try file.write(contentsOf: share.header)
-            try OutputFile.copy(
-                object(clip.object, configuration), from: share.payloadOffset, count: share.copied, to: file
-            ) { progress($0, total) }
-            try file.write(contentsOf: share.ending)
+    }
+
+    /// A reader of the vault beside the recorder, remotes included: what lies there only is shared too.
+    private static func reading<Value>(
+        _ configuration: Configuration, _ body: (Vault) async throws -> Value
+    ) async throws -> Value {
+        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
+        do {
+            try vault.openRemotes()
+            let value = try await body(vault)
+            await vault.close()
+            return value
+        } catch {
+            await vault.close()
+            throw error
         }
-        return Shared(
-            path: path, object: clip.object, camera: clip.camera, start: FileTime.iso(clip.start),
-            end: FileTime.iso(clip.end), to: recipient.description, bytes: total)
     }
 
     private static func clip(
-        _ configuration: Configuration, _ what: String, _ camera: String?
+        _ configuration: Configuration, _ what: String, _ camera: String?, _ vault: Vault
     ) async throws -> ClipRecord {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        let result: Result<ClipRecord, any Error>
-        do {
-            if let camera {
-                guard let time = FileTime.parse(what, now: time.wallNow()) else {
-                    throw ServerError(.configuration, "\(what) is no time.")
-                }
-                let id = try VaultCommands.camera(camera, configuration, vault)
-                // Times are printed to the millisecond: a clip's start, typed as it was read, lies before it.
-                var found = try await vault.clip(at: time, camera: id)
-                if found == nil { found = try await vault.clip(at: time + 1000, camera: id) }
-                guard let clip = found else {
-                    throw VaultError(
-                        .notFound, "Nothing is recorded at \(FileTime.iso(time)), or its clip is still open.",
-                        hint: "`sudocam clips` lists what there is.")
-                }
-                result = .success(clip)
-            } else {
-                result = .success(try await vault.clip(named: what))
-            }
-        } catch { result = .failure(error) }
-        await vault.close()
-        return try result.get()
-    }
-
-    private static func object(_ object: ObjectID, _ configuration: Configuration) -> String {
-        let name = object.description
-        return configuration.vault + "/objects/\(name.prefix(2))/\(name)"
+        guard let camera else { return try await vault.clip(named: what) }
+        guard let time = FileTime.parse(what, now: time.wallNow()) else {
+            throw ServerError(.configuration, "\(what) is no time.", hint: FileTime.forms)
+        }
+        guard let clip = try await vault.clip(at: time, camera: try VaultCommands.camera(camera, configuration, vault))
+        else {
+            throw VaultError(
+                .notFound, "Nothing is recorded at \(FileTime.iso(time)), or its clip is still open.",
+                hint: "`sudocam clips` lists what there is.")
+        }
+        return clip
     }
 
     // MARK: A day
@@ -83,6 +96,8 @@ extension KeyCommands {
         public var epochs: [EpochID]
         public var clips: Int
         public var bytes: Int
+        /// Lost or damaged here: not in the folder.
+        public var missing: [ObjectID]
         /// The day is not over: the key opens what is still to come.
         public var dayIsOpen: Bool
     }
@@ -96,77 +111,88 @@ extension KeyCommands {
     ///   - hasObjects: false: only their names.
     public static func export(
         _ configuration: Configuration, camera: String, day: String, to recipient: AgeRecipient?, hasObjects: Bool,
-        folder: String, _ credential: Credential, progress: (_ done: Int, _ total: Int) -> Void
+        folder: String, _ credential: Credential,
+        progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
     ) async throws -> Exported {
         let now = time.wallNow()
-        guard let start = FileTime.parse(day + "T00:00:00Z", now: now) else {
+        guard let utcDay = FileTime.day(day) else {
             throw ServerError(.configuration, "\(day) is no day.", hint: "Write it as 2026-11-25; days are UTC.")
         }
-        guard !FileManager.default.fileExists(atPath: folder) else {
-            throw ServerError(.refused, "\(folder) is there already.", hint: "Choose another place with --output.")
-        }
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        let id = try VaultCommands.camera(camera, configuration, vault)
-        await vault.close()
-        // Unsealed it comes too, but sealed on its way: to an identity that lives as long as this call.
-        let carrier = try AgeIdentity.random()
-        let request = Request(
-            action: .export, credential: credential.kind, recipient: (recipient ?? carrier.recipient).description,
-            camera: id, day: start.utcDay, plain: recipient == nil)
-        guard let export = try await ask(configuration, request, credential).export else {
-            throw ServerError(.refused, "The recorder did not say what it did.")
-        }
-        let part = folder + ".part"
-        try? FileManager.default.removeItem(atPath: part)
-        let total = export.clips.reduce(0) { $0 + $1.bytes }
-        do {
-            try OutputFile.makeFolder(part)
+        // First: that a key was given out stays in the ledger for ever.
+        let output = try OutputFolder(folder)
+        return try await reading(configuration) { vault in
+            let id = try VaultCommands.camera(camera, configuration, vault)
+            let midnight = WallTime(microseconds: utcDay * 86_400_000_000)
+            let lease = ControlClient.lease(
+                vault: configuration.vault, camera: id, range: TimeRange(midnight, midnight + 86_400_000_000))
+            defer { withExtendedLifetime(lease) {} }
+            // Unsealed it comes too, but sealed on its way: to an identity that lives as long as this call.
+            let carrier = try AgeIdentity.random()
+            let request = Request(
+                action: .export, credential: credential.kind,
+                recipient: (recipient ?? carrier.recipient).description, camera: id, day: utcDay,
+                plain: recipient == nil)
+            guard let export = try await ask(configuration, request, credential).export else {
+                throw ServerError(.refused, "The recorder did not say what it did.")
+            }
             if recipient == nil {
                 let text = try carrier.open(Array(export.sealedIdentity))
                 defer { text.wipe() }
-                try OutputFile.write(to: part + "/identity.txt") { (file) throws in
-                    guard text.writeLine(to: file.fileDescriptor) else {
-                        throw ServerError(.refused, "\(part)/identity.txt cannot be written.")
-                    }
-                }
+                // It lies in the open from here on: that is what was asked for.
+                try OutputFile.write(Array(text.revealed().utf8) + [10], to: output.part + "/identity.txt")
             } else {
-                try OutputFile.write(to: part + "/identity.age") { try $0.write(contentsOf: export.sealedIdentity) }
+                try OutputFile.write(Array(export.sealedIdentity), to: output.part + "/identity.age")
             }
-            let names = export.clips.enumerated().map { place, clip in
-                let number = String(place + 1)
-                let padded = String(repeating: "0", count: max(0, 5 - number.count)) + number
-                return "objects/\(padded)-\(FileTime.text(clip.start)).mp4.age"
-            }
+            let total = export.clips.reduce(0) { $0 + $1.bytes }
+            var copied: [(clip: Answer.Clip, name: String)] = []
+            var missing: [ObjectID: String] = [:]
             if hasObjects {
-                try OutputFile.makeFolder(part + "/objects")
-                var done = 0
-                for (clip, name) in zip(export.clips, names) {
-                    try OutputFile.write(to: part + "/" + name) { (file) throws in
-                        try OutputFile.copy(object(clip.object, configuration), from: 0, count: clip.bytes, to: file) {
-                            progress(done + $0, total)
+                try output.makeFolder("objects")
+                let done = Mutex(0)
+                for (place, clip) in export.clips.enumerated() {
+                    let number = String(place + 1)
+                    let padded = String(repeating: "0", count: max(0, 5 - number.count)) + number
+                    let name = "objects/\(padded)-\(FileTime.text(clip.start)).mp4.age"
+                    do {
+                        let record = try await vault.clip(named: clip.object.description)
+                        let file = try OutputFile(output.part + "/" + name)
+                        try await vault.readObject(record, handingOut: 0..<clip.bytes) { (bytes) throws(VaultError) in
+                            try file.append(bytes)
+                            progress(
+                                done.withLock {
+                                    $0 += bytes.count
+                                    return $0
+                                }, total)
                         }
+                        try file.publish()
+                        copied.append((clip, name))
+                    } catch let error as VaultError where error.code != .noSpace {
+                        // One that is lost or damaged does not keep the rest of the day from who is to have it.
+                        missing[clip.object] = error.reason
                     }
-                    done += clip.bytes
                 }
-                let sums = zip(export.clips, names).map { "\($0.object)  \($1)\n" }.joined()
-                try OutputFile.write(to: part + "/SHA256SUMS") { try $0.write(contentsOf: Data(sums.utf8)) }
+                let sums = copied.map { "\($0.clip.object)  \($0.name)\n" }.joined()
+                try OutputFile.write(Array(sums.utf8), to: output.part + "/SHA256SUMS")
             }
-            let list = export.clips.map {
-                "\($0.object)  \(FileTime.iso($0.start))  \(FileTime.iso($0.end))  \($0.bytes)\($0.salvaged ? "  cut short" : "")\n"
+            let list = export.clips.map { clip in
+                let remarks =
+                    (clip.salvaged ? "  cut short" : "") + (missing[clip.object].map { "  NOT HERE: \($0)" } ?? "")
+                return
+                    "\(clip.object)  \(FileTime.iso(clip.start))  \(FileTime.iso(clip.end))  \(clip.bytes)\(remarks)\n"
             }.joined()
-            try OutputFile.write(to: part + "/objects.txt") { try $0.write(contentsOf: Data(list.utf8)) }
+            try OutputFile.write(Array(list.utf8), to: output.part + "/objects.txt")
             let readme = readme(
-                camera: camera, id: id, day: day, clips: export.clips.count, isSealed: recipient != nil,
+                camera: camera, id: id, day: day, clips: export.clips.count - missing.count,
+                isSealed: recipient != nil,
                 hasObjects: hasObjects)
-            try OutputFile.write(to: part + "/README.txt") { try $0.write(contentsOf: Data(readme.utf8)) }
-            guard rename(part, folder) == 0 else { throw ServerError(.refused, "\(folder) cannot be written.") }
-        } catch {
-            try? FileManager.default.removeItem(atPath: part)
-            throw error
+            try OutputFile.write(Array(readme.utf8), to: output.part + "/README.txt")
+            try output.publish()
+            return Exported(
+                folder: output.path, to: recipient?.description, epochs: export.epochs,
+                clips: export.clips.count - missing.count,
+                bytes: hasObjects ? copied.reduce(0) { $0 + $1.clip.bytes } : total,
+                missing: export.clips.map(\.object).filter { missing[$0] != nil }, dayIsOpen: utcDay >= now.utcDay)
         }
-        return Exported(
-            folder: folder, to: recipient?.description, epochs: export.epochs, clips: export.clips.count, bytes: total,
-            dayIsOpen: start.utcDay >= now.utcDay)
     }
 
     /// For whoever receives the folder and knows neither SudoCam nor age.
@@ -215,58 +241,5 @@ extension KeyCommands {
             the recorder lost power: age reports an error at its end, after writing everything there is.
 
             """
-    }
-}
-
-/// Files that others shall not read before their owner decides so: mode 0600, and under their name only when whole.
-enum OutputFile {
-    static func makeFolder(_ path: String) throws(ServerError) {
-        do {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
-        } catch {
-            throw ServerError(
-                .refused, "\(path) cannot be made.", hint: "Choose another place with --output.",
-                underlying: FoundationReason(error))
-        }
-    }
-
-    static func write(to path: String, _ body: (FileHandle) throws -> Void) throws {
-        let part = path + ".part"
-        guard FileManager.default.createFile(atPath: part, contents: nil, attributes: [.posixPermissions: 0o600]),
-            let file = FileHandle(forWritingAtPath: part)
-        else {
-            throw ServerError(.refused, "\(part) cannot be written.", hint: "Choose another place with --output.")
-        }
-        do {
-            try body(file)
-            try file.synchronize()
-            try file.close()
-            guard rename(part, path) == 0 else { throw ServerError(.refused, "\(path) cannot be written.") }
-        } catch {
-            try? file.close()
-            unlink(part)
-            throw error
-        }
-    }
-
-    /// Exactly `count` bytes from `offset` on, or an error.
-    static func copy(
-        _ path: String, from offset: Int, count: Int, to file: FileHandle, progress: (Int) -> Void
-    ) throws {
-        guard let source = FileHandle(forReadingAtPath: path) else {
-            throw ServerError(.refused, "\(path) cannot be read.", hint: "`sudocam verify` tells whether it is lost.")
-        }
-        defer { try? source.close() }
-        try source.seek(toOffset: UInt64(max(0, offset)))
-        var done = 0
-        while done < count {
-            guard let bytes = try source.read(upToCount: min(1 << 20, count - done)), !bytes.isEmpty else {
-                throw ServerError(.refused, "\(path) is shorter than it should be.", hint: "Run `sudocam verify`.")
-            }
-            try file.write(contentsOf: bytes)
-            done += bytes.count
-            progress(done)
-        }
     }
 }

@@ -165,11 +165,13 @@ public enum KeyCommands {
         } catch {
             guard error.code == .noService else { throw error }
         }
-        let vault = try await Vault.open(
-            at: configuration.vault, mode: .write(softwareVersion: Version.current), time: time)
+        // An empty mount point, another disk or an older copy is refused here as `serve` refuses it.
+        let store = PinStore(configuration)
+        let (vault, pin) = try await store.openWriting(configuration, time: time)
         do {
             let answer = try await perform(
                 request, credential: credential.secret, newPassphrase: newPassphrase, vault, progress: progress)
+            try? store.save(try await vault.pin(after: pin))
             await vault.close()
             return answer
         } catch {
@@ -234,6 +236,15 @@ public enum KeyCommands {
     }
 
     // MARK: Questions
+
+    /// Errors: age's, when it is no identity; `.noMatch` when the vault is not sealed to it.
+    public static func check(_ configuration: Configuration, identity: SecretBytes) async throws {
+        let recipient = try AgeIdentity(text: identity).recipient.description
+        guard try await list(configuration).recipients.contains(where: { $0.recipient == recipient }) else {
+            throw VaultError(
+                .keys, "This identity is not one of the vault's.", hint: "`sudocam key list` shows whose it is.")
+        }
+    }
 
     public struct List: Codable, Sendable {
         public struct Recipient: Codable, Sendable {

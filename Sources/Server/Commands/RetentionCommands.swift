@@ -39,6 +39,15 @@ public enum RetentionCommands {
         /// Nil without a note, or while it is sealed.
         public var note: String?
         public var hasNote: Bool
+        /// What it keeps of what is recorded so far.
+        public var clips: Int
+        public var bytes: Int
+    }
+    public struct Held: Codable, Sendable {
+        public var hold: HoldID
+        /// What it keeps of what is recorded so far.
+        public var clips: Int
+        public var bytes: Int
     }
     public struct Shredded: Codable, Sendable {
         public var epochs: [EpochID]
@@ -46,6 +55,8 @@ public enum RetentionCommands {
         /// Of these: clips with an event in them.
         public var events: Int
         public var triedInVain: Int
+        /// False: the vault was locked, so there was no key to try them with.
+        public var proved: Bool
         public var freedBytes: Int
         /// What became of each remote's copies of the keys.
         public var copies: [KeyCopy]
@@ -66,10 +77,14 @@ public enum RetentionCommands {
         var note: String?
         /// Days since 1970-01-01 UTC.
         var day: Int64?
+        /// Shredding: also while nothing can prove that it worked.
+        var unproved: Bool?
+        /// The digest of the policy that was shown; to apply another one would not be what was agreed to.
+        var policy: ObjectID?
     }
     struct Answer: Codable, Sendable {
         var applied: Applied?
-        var hold: HoldID?
+        var hold: Held?
         var shredded: Shredded?
     }
 
@@ -79,13 +94,25 @@ public enum RetentionCommands {
         var answer = Answer()
         switch request.action {
         case .apply:
+            if case .write = vault.mode, let policy = request.policy, policy != vault.retentionPolicy.digest {
+                throw VaultError(
+                    .invalid, "The recorder still uses the old configuration: nothing was deleted.",
+                    hint: "`sudocam reload` first.")
+            }
             answer.applied = applied(try await vault.applyRetention(), false, names)
         case .hold:
             guard let from = request.from, let to = request.to else {
                 throw VaultError(.invalid, "A hold wants a range.")
             }
-            answer.hold = try await vault.hold(
-                camera: request.camera, range: TimeRange(from, to), note: request.note ?? "")
+            let range = TimeRange(from, to)
+            if let camera = request.camera, names[camera] == nil, try !vault.recordedCameras().contains(camera) {
+                throw VaultError(
+                    .notFound,
+                    "There is no camera \(camera): the vault has nothing of it, and sudocam.yaml does not name it.")
+            }
+            let hold = try await vault.hold(camera: request.camera, range: range, note: request.note ?? "")
+            let kept = try await vault.coverage(camera: request.camera, range: range)
+            answer.hold = Held(hold: hold, clips: kept.clips, bytes: kept.bytes)
         case .release:
             guard let hold = request.hold else { throw VaultError(.invalid, "Which hold?") }
             try await vault.release(hold)
@@ -93,26 +120,37 @@ public enum RetentionCommands {
             guard let camera = request.camera, let day = request.day else {
                 throw VaultError(.invalid, "Shredding wants a camera and a day.")
             }
-            let report = try await vault.shred(camera: camera, day: day)
+            let report = try await vault.shred(camera: camera, day: day, wantsProof: request.unproved != true)
             answer.shredded = Shredded(
                 epochs: report.epochs, objects: report.objects, events: report.events,
-                triedInVain: report.triedInVain, freedBytes: report.freedBytes,
+                triedInVain: report.triedInVain, proved: report.isProved, freedBytes: report.freedBytes,
                 copies: await vault.destroyCopies(of: report.epochs))
         case .confirmTime: try await vault.confirmTime()
         }
         return answer
     }
 
-    private static func ask(_ configuration: Configuration, _ request: Request) async throws -> Answer {
+    /// - Parameter passphrase: asked for when no recorder runs; unlocks the vault before the action.
+    private static func ask(
+        _ configuration: Configuration, _ request: Request, passphrase: (@Sendable () throws -> SecretBytes)? = nil
+    ) async throws -> Answer {
         do throws(ServerError) {
             return try ControlClient.retention(vault: configuration.vault, request)
         } catch {
             guard error.code == .noService else { throw error }
         }
+        // Before the vault is taken: a recorder that starts meanwhile shall find it free.
+        let secret = try passphrase?()
+        defer { secret?.wipe() }
         let store = PinStore(configuration)
         let (vault, pin) = try await store.openWriting(configuration, time: time)
-        vault.setRetention(configuration.retentionPolicy(vault: vault.id))
         do {
+            let policy = configuration.retentionPolicy(vault: vault.id)
+            try vault.check(policy)
+            vault.setRetention(policy)
+            if let secret { try await vault.unlock(passphrase: secret) }
+            var request = request
+            request.policy = nil
             let answer = try await perform(request, vault, names(configuration, vault.id))
             try? store.save(try await vault.pin(after: pin))
             await vault.close()
@@ -126,11 +164,13 @@ public enum RetentionCommands {
     /// - Parameter isDryRun: only looks, and so only reads.
     public static func apply(_ configuration: Configuration, isDryRun: Bool) async throws -> Applied {
         if isDryRun {
-            return try await reading(configuration) { vault, policy, names in
+            return try await deciding(configuration) { vault, policy, names in
                 applied(try await vault.planRetention(policy), true, names)
             }
         }
-        guard let applied = try await ask(configuration, Request(action: .apply)).applied else {
+        // Where the vault cannot be read no policy was shown, and none is agreed to; what is wrong is told below.
+        let policy = (try? await reading(configuration) { _, policy, _ in policy.digest }) ?? .zero
+        guard let applied = try await ask(configuration, Request(action: .apply, policy: policy)).applied else {
             throw ServerError(.refused, "The recorder did not say what it did.")
         }
         return applied
@@ -138,7 +178,7 @@ public enum RetentionCommands {
 
     public static func hold(
         _ configuration: Configuration, camera: String?, range: TimeRange, note: String
-    ) async throws -> HoldID {
+    ) async throws -> Held {
         var named: CameraID?
         if let camera { named = try await id(camera, configuration) }
         let request = Request(action: .hold, camera: named, from: range.start, to: range.end, note: note)
@@ -152,13 +192,21 @@ public enum RetentionCommands {
         _ = try await ask(configuration, Request(action: .release, hold: hold))
     }
 
-    /// - Parameter day: as `2026-11-25`, UTC.
-    public static func shred(_ configuration: Configuration, camera: String, day: String) async throws -> Shredded {
+    /// - Parameters:
+    ///   - day: as `2026-11-25`, UTC.
+    ///   - isUnproved: also while the vault is locked, when nothing can prove that no object opens any more.
+    ///   - passphrase: asked for when no recorder runs and a proof is wanted.
+    public static func shred(
+        _ configuration: Configuration, camera: String, day: String, isUnproved: Bool,
+        passphrase: @escaping @Sendable () throws -> SecretBytes
+    ) async throws -> Shredded {
         guard let time = FileTime.parse(day + "T00:00:00Z", now: time.wallNow()) else {
             throw ServerError(.configuration, "\(day) is no day.", hint: "Write it as 2026-11-25; days are UTC.")
         }
-        let request = Request(action: .shred, camera: try await id(camera, configuration), day: time.utcDay)
-        guard let shredded = try await ask(configuration, request).shredded else {
+        let request = Request(
+            action: .shred, camera: try await id(camera, configuration), day: time.utcDay, unproved: isUnproved)
+        let answer = try await ask(configuration, request, passphrase: isUnproved ? nil : passphrase)
+        guard let shredded = answer.shredded else {
             throw ServerError(.refused, "The recorder did not say what it did.")
         }
         return shredded
@@ -178,11 +226,18 @@ public enum RetentionCommands {
             public var doubtfulBytes: Int
             public var oldest: String?
             public var bytesPerDay: Int
+            /// Its own budget, or that of each camera; nil: none.
+            public var budgetBytes: Int?
             /// How many days back it will reach; nil: nothing is recorded, or no rule and no budget says.
             public var reachDays: Double?
             public var limitedBy: String?
         }
         public var rules: [String]
+        /// Budgets: of all cameras, and of each that has none of its own; nil: none.
+        public var budgetBytes: Int?
+        public var eachCameraBytes: Int?
+        /// With less free the disk counts as full.
+        public var keepFreeBytes: Int
         public var cameras: [Camera]
         public var freeBytes: Int
         public var totalBytes: Int
@@ -193,15 +248,17 @@ public enum RetentionCommands {
     }
 
     public static func plan(_ configuration: Configuration) async throws -> Plan {
-        try await reading(configuration) { vault, policy, names in
+        try await deciding(configuration) { vault, policy, names in
             let plan = try await vault.retentionPlan(policy)
             return Plan(
-                rules: policy.rules.map { text($0, names) },
+                rules: policy.rules.map { text($0, names) }, budgetBytes: policy.vaultBytes,
+                eachCameraBytes: policy.eachCameraBytes, keepFreeBytes: policy.freeBytes,
                 cameras: plan.cameras.map { camera in
                     Plan.Camera(
                         camera: name(camera.usage.camera, names), clips: camera.usage.clips, bytes: camera.usage.bytes,
                         doubtfulBytes: camera.usage.doubtfulBytes,
                         oldest: camera.usage.span.map { FileTime.iso($0.start) }, bytesPerDay: camera.bytesPerDay,
+                        budgetBytes: policy.budget(camera.usage.camera),
                         reachDays: camera.reach.map { Double($0) / 86_400e6 },
                         limitedBy: camera.reachCause?.description)
                 }, freeBytes: plan.free, totalBytes: plan.total, diskFull: plan.diskFull.map(FileTime.iso),
@@ -223,6 +280,8 @@ public enum RetentionCommands {
         public var kind: String
         /// What decides, in a sentence.
         public var verdict: String
+        /// False: nobody vouches for the clock, and until somebody does nothing goes by age or budget.
+        public var timeTrusted: Bool
         /// When the rule lets it go.
         public var until: String?
         public var minimumUntil: String?
@@ -235,12 +294,14 @@ public enum RetentionCommands {
     public static func explain(_ configuration: Configuration, _ what: String, camera: String?) async throws
         -> [Explained]
     {
-        try await reading(configuration) { vault, policy, names in
+        try await deciding(configuration) { vault, policy, names in
             var objects: [ObjectID] = []
             if let object = ObjectID(what) {
                 objects = [object]
             } else if let time = FileTime.parse(what, now: time.wallNow()) {
-                let ids = try camera.map { [try VaultCommands.camera($0, configuration, vault)] } ?? names.keys.sorted()
+                // Of the index, not of the file: what is archived is found too.
+                let ids =
+                    try camera.map { [try VaultCommands.camera($0, configuration, vault)] } ?? vault.recordedCameras()
                 for id in ids {
                     if let clip = try await vault.clip(at: time, camera: id) { objects.append(clip.object) }
                 }
@@ -250,7 +311,9 @@ public enum RetentionCommands {
                         hint: "`sudocam clips` lists what there is; `sudocam retention log` what went.")
                 }
             } else {
-                throw ServerError(.configuration, "\(what) is neither an object's name nor a time.")
+                throw ServerError(
+                    .configuration, "\(what) is neither an object's name nor a time.",
+                    hint: "`sudocam clips` lists objects; a time is \(TimeForms.text).")
             }
             var explained: [Explained] = []
             for object in objects {
@@ -276,9 +339,12 @@ public enum RetentionCommands {
         public var days: [Day]
     }
 
-    public static func simulate(_ configuration: Configuration, days: Int) async throws -> Simulated {
-        try await reading(configuration) { vault, policy, names in
-            let simulation = try await vault.simulateRetention(policy, days: days)
+    /// - Parameter progress: told the days that are done, after each.
+    public static func simulate(
+        _ configuration: Configuration, days: Int, progress: @escaping @Sendable (Int) -> Void = { _ in }
+    ) async throws -> Simulated {
+        try await deciding(configuration) { vault, policy, names in
+            let simulation = try await vault.simulateRetention(policy, days: days, progress: progress)
             return Simulated(
                 basisDays: Double(simulation.basis) / 86_400e6,
                 days: simulation.days.map { day in
@@ -298,12 +364,17 @@ public enum RetentionCommands {
     public static func holds(_ configuration: Configuration, passphrase: SecretBytes?) async throws -> [Hold] {
         try await reading(configuration) { vault, _, names in
             if let passphrase { try await vault.unlock(passphrase: passphrase) }
-            return try vault.holds().map { hold in
-                let note = vault.isUnlocked ? try vault.note(of: hold) : nil
-                return Hold(
-                    hold: hold.hold, camera: hold.camera.map { name($0, names) }, start: FileTime.iso(hold.range.start),
-                    end: FileTime.iso(hold.range.end), note: note, hasNote: hold.hasNote)
+            var holds: [Hold] = []
+            for hold in try vault.holds() {
+                let kept = try await vault.coverage(camera: hold.camera, range: hold.range)
+                holds.append(
+                    Hold(
+                        hold: hold.hold, camera: hold.camera.map { name($0, names) },
+                        start: FileTime.iso(hold.range.start), end: FileTime.iso(hold.range.end),
+                        note: vault.isUnlocked ? try vault.note(of: hold) : nil, hasNote: hold.hasNote,
+                        clips: kept.clips, bytes: kept.bytes))
             }
+            return holds
         }
     }
 
@@ -368,6 +439,17 @@ public enum RetentionCommands {
         }
     }
 
+    /// The same, where the policy is what is asked about.
+    private static func deciding<Value>(
+        _ configuration: Configuration,
+        _ body: (Vault, RetentionPolicy, [CameraID: String]) async throws -> Value
+    ) async throws -> Value {
+        try await reading(configuration) { vault, policy, names in
+            try vault.check(policy)
+            return try await body(vault, policy, names)
+        }
+    }
+
     private static func id(_ name: String, _ configuration: Configuration) async throws -> CameraID {
         try await reading(configuration) { vault, _, _ in try VaultCommands.camera(name, configuration, vault) }
     }
@@ -402,7 +484,10 @@ public enum RetentionCommands {
         let cameras = rule.cameras.map { $0.map { name($0, names) }.sorted().joined(separator: ", ") } ?? "every camera"
         let classes = rule.classes.map { $0.map(\.rawValue).sorted().joined(separator: ", ") } ?? "everything"
         let keep = rule.keep.map { "kept \(days($0))" } ?? "kept as far as budgets allow"
-        return "\(cameras), \(classes): \(keep)" + (rule.minimum > 0 ? ", at least \(days(rule.minimum))" : "")
+        let rolls = [(rule.preRoll, "before"), (rule.postRoll, "after")].filter { $0.0 > 0 }
+            .map { "\(days($0.0)) \($0.1)" }
+        return "\(cameras), \(classes)\(rolls.isEmpty ? "" : " with \(rolls.joined(separator: " and ")) it"): \(keep)"
+            + (rule.minimum > 0 ? ", at least \(days(rule.minimum))" : "")
     }
 
     private static func text(
@@ -410,7 +495,7 @@ public enum RetentionCommands {
     ) -> Explained {
         var until: WallTime?
         var changes: [String] = []
-        let verdict: String
+        var verdict: String
         switch explanation.verdict {
         case .held(let hold):
             verdict = "Hold \(hold) keeps it, whatever rules and budgets say."
@@ -434,12 +519,19 @@ public enum RetentionCommands {
         }
         if case .held = explanation.verdict {
         } else {
+            if !explanation.isTimeTrusted {
+                verdict +=
+                    " But nobody vouches for the clock now: until then nothing goes by age or budget, only by a full disk."
+                let change = "`sudocam retention confirm-time` vouches for the clock as it is now."
+                if !changes.contains(change) { changes.append(change) }
+            }
             changes.append("`sudocam retention hold` keeps it until it is released.")
         }
         return Explained(
             object: explanation.clip.object, camera: name(explanation.clip.camera, names),
             start: FileTime.iso(explanation.clip.start), end: FileTime.iso(explanation.clip.end),
-            kind: explanation.clip.kind.rawValue, verdict: verdict, until: until.map(FileTime.iso),
+            kind: explanation.clip.kind.rawValue, verdict: verdict, timeTrusted: explanation.isTimeTrusted,
+            until: until.map(FileTime.iso),
             minimumUntil: explanation.minimumUntil.map(FileTime.iso),
             budgets: explanation.budgets.map {
                 Explained.Budget(
@@ -448,11 +540,12 @@ public enum RetentionCommands {
             }, changes: changes)
     }
 
-    /// `30 days`, `12 hours`.
+    /// `30 days`, `12 hours`, `90 seconds`.
     private static func days(_ microseconds: Int64) -> String {
-        let hours = Double(microseconds) / 3_600e6
-        return hours >= 48
-            ? "\((hours / 24).formatted(.number.precision(.fractionLength(0...1)))) days"
-            : "\(hours.formatted(.number.precision(.fractionLength(0...1)))) hours"
+        let seconds = Double(microseconds) / 1e6
+        let (unit, name) =
+            seconds >= 2 * 86_400
+            ? (86_400.0, "days") : seconds >= 7200 ? (3600, "hours") : seconds >= 120 ? (60, "minutes") : (1, "seconds")
+        return "\((seconds / unit).formatted(.number.precision(.fractionLength(0...1)))) \(name)"
     }
 }

@@ -144,6 +144,8 @@ public enum VaultCommands {
         guard let id = try cameras(configuration, camera, vault).first else {
             throw ServerError(.configuration, "There is no camera \(camera).")
         }
+        let lease = ControlClient.lease(vault: configuration.vault, camera: id, range: range)
+        defer { withExtendedLifetime(lease) {} }
         let movie = try await MovieExport(vault: vault, camera: id, range: range)
         let part = path + ".part"
         guard FileManager.default.createFile(atPath: part, contents: nil, attributes: [.posixPermissions: 0o600]),

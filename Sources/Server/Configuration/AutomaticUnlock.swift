@@ -49,6 +49,14 @@ extension Configuration.AutomaticUnlock {
         }
     }
 
+    /// Where the secret comes from.
+    package var description: String {
+        switch self {
+        case .credential(let name): "the credential \(name)"
+        case .file(let path): path
+        }
+    }
+
     /// Reads, and unlocks: a file with an age identity in it, or a passphrase on its first line.
     func apply(to vault: Vault) async throws {
         let secret = try read()

@@ -13,9 +13,9 @@ extension ConfigurationReader {
         for (keyNode, value) in mapping {
             switch keyNode.string ?? "" {
             case "rules": retention.rules = rules(value)
-            case "each-camera": retention.eachCamera = size(value, "each-camera")
-            case "total": retention.total = size(value, "total")
-            case "keep-free": retention.keepFree = size(value, "keep-free") ?? retention.keepFree
+            case "each-camera": retention.eachCamera = budget(value, "each-camera")
+            case "total": retention.total = budget(value, "total")
+            case "keep-free": retention.keepFree = budget(value, "keep-free") ?? retention.keepFree
             case let other:
                 let known = ["rules", "each-camera", "total", "keep-free"]
                 add(keyNode, "unknown key `\(other)` in `retention`\(suggestion(other, known))")
@@ -31,7 +31,8 @@ extension ConfigurationReader {
         }
         var rules: [Configuration.Retention.Rule] = []
         for node in sequence {
-            guard let mapping = node.mapping else {
+            let before = problems.count
+            guard let mapping = node.mapping, !mapping.isEmpty else {
                 add(node, "a rule wants `keep`, and maybe `cameras`, `classes`, `minimum`")
                 continue
             }
@@ -40,8 +41,14 @@ extension ConfigurationReader {
                 switch keyNode.string ?? "" {
                 case "cameras":
                     rule.cameras = list(value, "cameras")
+                    if value.sequence?.isEmpty == true {
+                        add(value, "`cameras` names none; leave it out for every camera")
+                    }
                     for name in value.sequence ?? [] { if let text = name.string { namedCameras.append((text, name)) } }
                 case "classes":
+                    if value.sequence?.isEmpty == true {
+                        add(value, "`classes` names none; leave it out for every class")
+                    }
                     rule.classes = list(value, "classes").compactMap { name in
                         if let kind = RetentionClass(rawValue: name) { return kind }
                         let known = RetentionClass.allCases.map(\.rawValue)
@@ -63,9 +70,30 @@ extension ConfigurationReader {
             if rule.preRoll > 0 || rule.postRoll > 0, rule.classes?.contains(.continuous) ?? true {
                 add(node, "`pre-roll` and `post-roll` want `classes` without `continuous`: what they lie around")
             }
+            if problems.count == before, !isReached(rule, behind: rules) {
+                add(node, "nothing comes to this rule: those before it take all of its cameras and classes")
+            }
             rules.append(rule)
         }
         return rules
+    }
+
+    /// Whether some clip gets past the rules before: of one of its cameras, and of one of its classes, or, with a roll, of any.
+    private func isReached(
+        _ rule: Configuration.Retention.Rule, behind rules: [Configuration.Retention.Rule]
+    ) -> Bool {
+        let hasRoll = rule.preRoll > 0 || rule.postRoll > 0
+        let classes = hasRoll ? RetentionClass.allCases : rule.classes ?? RetentionClass.allCases
+        // Nil: a camera that no rule names.
+        let cameras: [String?] = rule.cameras ?? [nil]
+        return cameras.contains { camera in
+            classes.contains { kind in
+                !rules.contains { earlier in
+                    (earlier.cameras.map { names in camera.map(names.contains) ?? false } ?? true)
+                        && earlier.classes?.contains(kind) ?? true
+                }
+            }
+        }
     }
 
     private mutating func roll(_ node: Node, _ key: String) -> Int64 {
@@ -106,6 +134,16 @@ extension ConfigurationReader {
             return nil
         }
         return duration
+    }
+
+    /// A size that footage fits in: `0`, or `500` for 500GB, would let everything go.
+    mutating func budget(_ node: Node, _ key: String) -> Int? {
+        guard let size = size(node, key) else { return nil }
+        guard size >= RetentionPolicy.smallestBudget else {
+            add(node, "`\(key)` is \(size) bytes: at least 1MB is wanted, with its unit, as in 500GB")
+            return nil
+        }
+        return size
     }
 
     /// `500GB`, `64MiB`, `2TB`, or a number of bytes.

@@ -218,7 +218,7 @@ public struct ConfigurationReader {
                     } catch {
                         add(field, "camera `\(key)`: \(error)")
                     }
-                case "bytes": bytes = size(field, "bytes")
+                case "bytes": bytes = budget(field, "bytes")
                 case let other:
                     add(
                         fieldNode,

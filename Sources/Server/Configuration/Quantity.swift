@@ -18,9 +18,12 @@ package enum Quantity {
 
     /// `500GB`, `64MiB`, `2TB`, or a number of bytes.
     package static func size(_ text: String) -> Int? {
-        guard let (suffix, unit) = sizes.first(where: { text.hasSuffix($0.0) }),
-            let amount = Double(text.dropLast(suffix.count).trimmingCharacters(in: .whitespaces)), amount >= 0,
-            amount * Double(unit) < 1e18
+        guard let (suffix, unit) = sizes.first(where: { text.hasSuffix($0.0) }) else { return nil }
+        let number = text.dropLast(suffix.count).trimmingCharacters(in: .whitespaces)
+        // `Double` also reads 0x10, 1e3, inf and nan.
+        let parts = number.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count <= 2, parts.allSatisfy({ !$0.isEmpty && $0.allSatisfy { ("0"..."9").contains($0) } }),
+            let amount = Double(number), amount * Double(unit) < 1e18
         else { return nil }
         return Int(amount * Double(unit))
     }

@@ -31,7 +31,9 @@ struct KeyService: Service {
             recorder.changes.changed()
         } catch {
             logger.error("the vault could not be unlocked automatically", metadata: ["error": "\(error)"])
-            recorder.raise(alarm: "The vault stays locked: \(error)", topic: "unlock")
+            recorder.raise(
+                alarm: "The vault stays locked: what `unlock` names (\(unlock.description)) does not open it. \(error)",
+                topic: "unlock")
         }
     }
 

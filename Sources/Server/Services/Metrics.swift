@@ -60,13 +60,19 @@ extension RecorderServices {
         out.family("retention_failures_total", "counter", "Retention passes that failed.")
         out.value("retention_failures_total", [], retained.failures)
         out.family("retention_deleted_clips_total", "counter", "Clips deleted, by cause.")
-        for (cause, count) in retained.deletedClips.sorted(by: { $0.key < $1.key }) {
-            out.value("retention_deleted_clips_total", [("cause", cause)], count)
+        let deleted = vault.deleted.sorted { $0.key < $1.key }
+        for (cause, counts) in deleted {
+            out.value("retention_deleted_clips_total", [("cause", cause)], counts.clips)
         }
-        out.family("retention_deleted_bytes_total", "counter", "Bytes of objects deleted.")
-        out.value("retention_deleted_bytes_total", [], retained.deletedBytes)
+        out.family("retention_deleted_bytes_total", "counter", "Bytes of objects deleted, by cause.")
+        for (cause, counts) in deleted {
+            out.value("retention_deleted_bytes_total", [("cause", cause)], counts.bytes)
+        }
         out.family("retention_unmet_bytes", "gauge", "Bytes a budget or a full disk asks for and nothing may give.")
-        out.value("retention_unmet_bytes", [], retained.unmetBytes)
+        for unmet in retained.unmet {
+            let camera = unmet.camera.map { [("camera", $0.description)] } ?? []
+            out.value("retention_unmet_bytes", [("cause", unmet.cause.description)] + camera, unmet.bytes)
+        }
         out.family(
             "disk_full", "gauge", "0: there is space; 1: full, the oldest goes; 2: full, recording stops.")
         out.value("disk_full", [], vault.diskPressure.rawValue)
@@ -77,9 +83,11 @@ extension RecorderServices {
         out.family("clock_trusted", "gauge", "0 while nobody vouches for the wall clock.")
         out.value("clock_trusted", [], retained.isTimeTrusted ? 1 : 0)
         if let scrub = self.scrub.current {
-            let age = max(0, time.wallNow() - scrub.verifiedSince) / 1_000_000
-            out.family("last_verified_age_seconds", "gauge", "Age of the oldest check of something kept (V34).")
-            out.value("last_verified_age_seconds", [], age)
+            // Absent while something was never checked: any number would be untrue.
+            if let since = scrub.verifiedSince {
+                out.family("last_verified_age_seconds", "gauge", "Age of the oldest check of something kept (V34).")
+                out.value("last_verified_age_seconds", [], max(0, time.wallNow() - since) / 1_000_000)
+            }
             out.family("verified_shards", "gauge", "Of the 256 folders, those that were ever checked.")
             out.value("verified_shards", [], scrub.shards.count { $0 != nil })
             out.family("verification_findings", "gauge", "Things kept that are not what they were.")

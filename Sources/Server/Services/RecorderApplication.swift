@@ -43,7 +43,9 @@ public struct RecorderApplication: Sendable {
         _ vault: Vault, _ pin: CheckpointPin,
         _ ready: @escaping @Sendable (_ url: String, _ fingerprint: String?) -> Void
     ) async throws {
-        vault.setRetention(configuration.retentionPolicy(vault: vault.id))
+        let policy = configuration.retentionPolicy(vault: vault.id)
+        try vault.check(policy)
+        vault.setRetention(policy)
         let changes = ChangeStream()
         let accounts = Accounts(time: time, idleMinutes: configuration.lockAfterMinutes)
         let recording = try await RecordingService(
@@ -57,7 +59,16 @@ public struct RecorderApplication: Sendable {
         let services = RecorderServices(
             configuration: configuration, vault: vault, recording: recording, directory: directory, media: media,
             accounts: accounts, changes: changes, time: time)
-        for alarm in vault.openingAlarms { services.raise(alarm: alarm) }
+        for alarm in vault.openingAlarms {
+            services.raise(alarm: alarm)
+            logger.error("found at the start", metadata: ["alarm": "\(alarm)"])
+        }
+        if !SecretBytes.canLockMemory {
+            services.raise(
+                alarm:
+                    "Keys may be written to swap: this process may not lock memory. Raise LimitMEMLOCK= in its systemd unit (`ulimit -l`), or switch swap off.",
+                topic: "memory-lock")
+        }
         if let alarm = vault.diskPressure.alarm { services.raise(alarm: alarm, topic: DiskPressure.topic) }
         try await media.bind()
 
@@ -124,7 +135,14 @@ struct IdleLock: Service {
                 logger.error("alarm", metadata: ["alarm": "\(text)"])
                 // What follows the colon is this time's path and reason: one alarm of a kind is enough.
                 recorder.raise(alarm: text, topic: String(text.prefix { $0 != ":" }))
+            case .calm(let topic): recorder.clear(topic: topic)
             case .disk(let pressure): tell(pressure)
+            case .deleted(let clip, .diskFull):
+                // Unlike what a rule takes, its owner may have counted on it (case V17).
+                logger.warning(
+                    "deleted, since the disk is full",
+                    metadata: ["camera": "\(clip.camera)", "from": "\(clip.start)", "to": "\(clip.end)"])
+                changes.changed()
             case .committed, .gap, .deleted, .locked, .unlocked: changes.changed()
             }
         }

@@ -108,6 +108,11 @@ final class ReloadService: Service {
         guard !changes.isEmpty else { return ReloadReport(changes) }
         let (recording, policy) = (recorder.recording, RecordingService.policy(changes.result))
         // What may fail comes first.
+        do throws(VaultError) {
+            try recorder.vault.check(changes.result.retentionPolicy(vault: recorder.vault.id))
+        } catch {
+            throw ServerError(.configuration, error.reason, hint: error.hint, underlying: error.underlying)
+        }
         var started: [CameraRecording] = []
         do throws(VaultError) {
             for camera in changes.started { started.append(try await recording.prepare(camera, policy)) }

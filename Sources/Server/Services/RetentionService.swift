@@ -9,10 +9,9 @@ final class RetentionStatus: Sendable {
     struct Counts: Sendable {
         /// When the last pass ended well; nil: none did yet.
         var lastRun: WallTime?
-        var deletedClips: [String: UInt64] = [:]
-        var deletedBytes: UInt64 = 0
         var failures: UInt64 = 0
-        var unmetBytes = 0
+        /// By cause and camera.
+        var unmet: [RetentionShortfall] = []
         var isTimeTrusted = true
     }
     private let state = Mutex(Counts())
@@ -21,13 +20,8 @@ final class RetentionStatus: Sendable {
     func ran(_ report: RetentionReport, at time: WallTime) {
         state.withLock { counts in
             counts.lastRun = time
-            for deletion in report.deletions {
-                let cause: String
-                if case .age = deletion.cause { cause = "age" } else { cause = deletion.cause.description }
-                counts.deletedClips[cause, default: 0] += 1
-                counts.deletedBytes += UInt64(max(0, deletion.clip.byteCount))
-            }
-            counts.unmetBytes = report.unmet.map(\.bytes).max() ?? 0
+            // A step that ended at its limit did not come to what nothing may give.
+            if !report.isUnfinished { counts.unmet = report.unmet }
             counts.isTimeTrusted = report.isTimeTrusted
         }
     }
@@ -77,6 +71,7 @@ struct RetentionService: Service {
                 "clips deleted",
                 metadata: [
                     "count": "\(report.deletions.count)", "bytes": "\(report.freedBytes)", "until": "\(last.clip.end)",
+                    "causes": "\(Set(report.deletions.map(\.cause.description)).sorted().joined(separator: ", "))",
                 ])
         }
         if report.isTimeTrusted {
@@ -87,6 +82,7 @@ struct RetentionService: Service {
                     "The clock jumped and nobody vouches for it: nothing is deleted by age or budget. If it is right, run `sudocam retention confirm-time`.",
                 topic: "clock")
         }
+        guard !report.isUnfinished else { return }
         if let unmet = report.unmet.first(where: { $0.cause == .diskFull }) {
             recorder.raise(
                 alarm:
@@ -98,7 +94,7 @@ struct RetentionService: Service {
         if let unmet = report.unmet.first(where: { $0.cause != .diskFull }) {
             recorder.raise(
                 alarm:
-                    "A retention budget is exceeded by \(unmet.bytes / 1_000_000) MB: holds or `minimum` keep what would have to go.",
+                    "The budget of \(unmet.camera.map { "camera \(recorder.directory.name($0) ?? $0.description)" } ?? "the vault") is exceeded by \(unmet.bytes / 1_000_000) MB: holds or `minimum` keep what would have to go.",
                 topic: "budget")
         } else {
             recorder.clear(topic: "budget")

@@ -66,7 +66,7 @@ struct ScrubService: Service {
     /// The folder that waits longest has waited for the whole period, or it is time for the next one.
     private func isDue(_ state: ScrubState, _ every: Int64) -> Bool {
         let now = recorder.time.wallNow()
-        guard now - state.verifiedSince < every else { return true }
+        guard now - state.waitingSince < every else { return true }
         return now - (state.latest ?? state.begun) >= every / Self.shards
     }
 

@@ -10,7 +10,7 @@ import Vault
 /// by `Hardening`) may ask; unlocking still takes the passphrase.
 ///
 /// A line of text in (`status`, `lock`, `reload`, `unlock` followed by a line with the passphrase, `retention` or `remote` followed
-/// by a line of JSON, or `key` followed by a line of JSON and the secrets it says will follow, a line each), a line of JSON out; of
+/// or `lease` by a line of JSON, or `key` followed by a line of JSON and the secrets it says will follow, a line each), a line of JSON out; of
 /// a `key` or `remote` that takes long, lines with its progress before that.
 struct ControlSocket: Service {
     let path: String
@@ -23,10 +23,12 @@ struct ControlSocket: Service {
 
     func run() async throws {
         unlink(path)
+        let address = SocketPath(path)
+        defer { withExtendedLifetime(address) {} }
         let server: NIOAsyncChannel<NIOAsyncChannel<ByteBuffer, ByteBuffer>, Never>
         do {
             server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                .bind(unixDomainSocketPath: path) { channel in
+                .bind(unixDomainSocketPath: address.path) { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
                     }
@@ -57,7 +59,11 @@ struct ControlSocket: Service {
             // Never moved to another place while it grows: what may be a secret in it is wiped, and would stay where it was.
             bytes.reserveCapacity(2 * Self.lineLimit)
             defer { for index in bytes.indices { bytes[index] = 0 } }
+            // As long as the other side keeps the connection, and no longer than leases last.
+            var lease: RetentionLeaseToken?
+            defer { withExtendedLifetime(lease) {} }
             for try await part in inbound {
+                guard lease == nil else { continue }
                 bytes += part.readableBytesView
                 guard bytes.count <= Self.lineLimit else { return }
                 @Sendable func write(_ reply: Reply) async throws {
@@ -66,6 +72,15 @@ struct ControlSocket: Service {
                     try await outbound.write(ByteBuffer(bytes: line))
                 }
                 let reply: Reply
+                if bytes.starts(with: "lease\n".utf8) {
+                    guard let end = bytes.dropFirst(6).firstIndex(of: UInt8(ascii: "\n")) else { continue }
+                    let wanted = try? JSONDecoder().decode(Lease.self, from: Data(bytes[6..<end]))
+                    guard let wanted, wanted.start < wanted.end else { return try await write(.malformed) }
+                    lease = recorder.vault.lease(
+                        camera: wanted.camera, range: TimeRange(wanted.start, wanted.end))
+                    try await write(Reply(ok: true))
+                    continue
+                }
                 if bytes.starts(with: "key\n".utf8) {
                     guard let order = KeyOrder(&bytes) else { continue }
                     reply = await perform(order) { progress in
@@ -86,6 +101,13 @@ struct ControlSocket: Service {
                 return
             }
         }
+    }
+
+    /// What a program beside the recorder reads for a while.
+    struct Lease: Codable, Sendable {
+        var camera: CameraID
+        var start: WallTime
+        var end: WallTime
     }
 
     struct Reply: Codable, Sendable {
@@ -157,7 +179,7 @@ struct ControlSocket: Service {
         default:
             return Reply(
                 ok: false, code: "unknown-command",
-                message: "Known are status, lock, unlock, reload, retention, remote and key.")
+                message: "Known are status, lock, unlock, reload, retention, remote, lease and key.")
         }
     }
 }

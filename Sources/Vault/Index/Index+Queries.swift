@@ -96,6 +96,18 @@ extension Index {
         }
     }
 
+    /// What lies in a remote only.
+    func evictedObjects() throws(VaultError) -> Set<ObjectID> {
+        try Self.wrapping {
+            try database.read { db in
+                let rows = try Data.fetchCursor(db, sql: "SELECT object FROM clip WHERE evicted = 1")
+                var objects: Set<ObjectID> = []
+                while let row = try rows.next() { if let id = ObjectID(digest: Array(row)) { objects.insert(id) } }
+                return objects
+            }
+        }
+    }
+
     /// Whether its copy on this disk was given up for a remote's.
     func isEvicted(_ object: ObjectID) throws(VaultError) -> Bool {
         try Self.wrapping {

@@ -82,6 +82,16 @@ public struct CameraUsage: Sendable, Hashable {
     public var span: TimeRange?
 }
 
+/// A clip that a hold or a lease covers.
+struct CoveredClip {
+    var object: ObjectID
+    var start: WallTime
+    var byteCount: Int
+    var isDoubtful: Bool
+    /// Its bytes lie on this disk.
+    var isHere: Bool
+}
+
 extension Index {
     func usage() throws(VaultError) -> [CameraUsage] {
         try Self.wrapping {
@@ -217,16 +227,59 @@ extension Index {
         }
     }
     /// Bytes of a camera's clips that start later than `time`; of every camera when nil.
-    func bytes(_ camera: CameraID?, after time: WallTime) throws(VaultError) -> Int {
+    /// - Parameters:
+    ///   - doubtful: only those whose times nobody vouches for, or only the others.
+    ///   - here: only those whose bytes lie on this disk.
+    func bytes(
+        _ camera: CameraID?, after time: WallTime, doubtful: Bool? = nil, here: Bool = false
+    ) throws(VaultError) -> Int {
         try Self.wrapping {
             try database.read { db in
-                let condition = camera == nil ? "" : "AND camera = (SELECT number FROM camera WHERE uuid = ?2)"
+                let condition =
+                    (camera == nil ? "" : "AND camera = (SELECT number FROM camera WHERE uuid = ?2) ")
+                    + (doubtful.map { "AND doubtful = \($0 ? 1 : 0) " } ?? "") + (here ? "AND evicted = 0" : "")
                 let arguments: StatementArguments =
                     camera.map { [time.microseconds, $0.blob] } ?? [time.microseconds]
                 return try Int.fetchOne(
                     db,
                     sql: "SELECT ifnull(sum(bytes), 0) FROM clip WHERE implausible = 0 AND start > ?1 \(condition)",
                     arguments: arguments) ?? 0
+            }
+        }
+    }
+    /// A camera's clips that share time with a range, as `HoldRecord.covers` says it.
+    private static let sharing = """
+        FROM clip WHERE implausible = 0 AND \(ofCamera)
+        AND start < ?2 AND start > ?3 AND ("end" > ?4 OR "end" = start AND start = ?4)
+        """
+    private static func sharing(_ camera: CameraID, _ range: TimeRange) -> StatementArguments {
+        [
+            camera.blob, range.end.microseconds,
+            range.start.microseconds.subtractingSaturating(plausibleDuration + 1), range.start.microseconds,
+        ]
+    }
+    func coverage(_ camera: CameraID, _ range: TimeRange) throws(VaultError) -> (clips: Int, bytes: Int) {
+        try Self.wrapping {
+            try database.read { db in
+                let row = try Row.fetchOne(
+                    try db.cachedStatement(sql: "SELECT count(*), ifnull(sum(bytes), 0) \(Self.sharing)"),
+                    arguments: Self.sharing(camera, range))
+                return row.map { ($0[0], $0[1]) } ?? (0, 0)
+            }
+        }
+    }
+    func clips(_ camera: CameraID, sharing range: TimeRange) throws(VaultError) -> [CoveredClip] {
+        try Self.wrapping {
+            try database.read { db in
+                let statement = try db.cachedStatement(
+                    sql: "SELECT object, start, bytes, doubtful, evicted \(Self.sharing)")
+                return try Row.fetchAll(statement, arguments: Self.sharing(camera, range)).compactMap { row in
+                    ObjectID(digest: Array(row[0] as Data)).map {
+                        CoveredClip(
+                            object: $0, start: WallTime(microseconds: row[1]), byteCount: row[2], isDoubtful: row[3],
+                            isHere: !(row[4] as Bool))
+                    }
+                }
             }
         }
     }

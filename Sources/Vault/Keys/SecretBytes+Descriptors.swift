@@ -51,6 +51,11 @@ extension SecretBytes {
         return written ?? false
     }
 
+    /// A line of a key file that says something about it, as age writes them.
+    package var isComment: Bool {
+        (try? unsafe withBytes { unsafe $0.first == UInt8(ascii: "#") }) ?? false
+    }
+
     /// In constant time.
     package func isEqual(to other: SecretBytes) -> Bool {
         guard count == other.count else { return false }

@@ -106,6 +106,16 @@ public final class SecretBytes: Sendable {
     }
 }
 
+extension SecretBytes {
+    /// Whether this process may lock memory, so that no secret is written to swap. `sodium_malloc` does without where it may not.
+    public static var canLockMemory: Bool {
+        _ = sodium
+        guard let memory = unsafe sodium_malloc(1) else { return false }
+        defer { unsafe sodium_free(memory) }
+        return unsafe sodium_mlock(memory, 1) == 0
+    }
+}
+
 /// Libsodium, made ready once; safe from any thread (`sodium_init` is idempotent).
 let sodium: Int32 = sodium_init()
 

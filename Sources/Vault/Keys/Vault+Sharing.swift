@@ -22,6 +22,35 @@ public struct EpochExport: Sendable {
 }
 
 extension Vault {
+    /// Reads an object from its first byte to its last, here or in a remote, and hands out those of `range`, a piece at a time and in
+    /// order. Needs no key.
+    ///
+    /// Errors: `.notFound`; `.damaged` when the whole is not what its name says, after everything was handed out; `take`'s.
+    public func readObject(
+        _ clip: ClipRecord, handingOut range: Range<Int>,
+        _ take: @escaping @Sendable (_ bytes: [UInt8]) throws(VaultError) -> Void
+    ) async throws(VaultError) {
+        try await reads.run { [self] () throws(VaultError) in
+            let file = try openFile(clip)
+            let digest = try Digest.sha256()
+            var buffer = [UInt8](repeating: 0, count: 1 << 20)
+            var offset = 0
+            while true {
+                let count = try file.read(at: offset, into: &buffer)
+                guard count > 0 else { break }
+                digest.update(buffer, 0..<count)
+                let wanted = range.clamped(to: offset..<offset + count)
+                if !wanted.isEmpty { try take(Array(buffer[wanted.lowerBound - offset..<wanted.upperBound - offset])) }
+                offset += count
+            }
+            guard digest.finish() == clip.object.digest else {
+                throw VaultError(
+                    .damaged, "Object \(clip.object) is damaged.",
+                    hint: "`sudocam repair` fetches it from a copy, if there is one.")
+            }
+        }
+    }
+
     /// Seals a clip's key to somebody, enters that into the ledger, and gives out the header; the object stays as it is.
     ///
     /// Errors: `.notFound`, `.noMatch`, `.damaged`, age's classes, the ledger's.

@@ -26,12 +26,17 @@ final class Committer: Sendable {
     /// Told in the ledger's order, after the commit.
     private let committed: @Sendable ([LedgerEntry]) -> Void
     private let alarm: @Sendable (String) -> Void
+    /// What an alarm began with, once it is over.
+    private let calm: @Sendable (String) -> Void
+    private static let owing = "The ledger's entries are safe, their signature has to wait"
+    private static let behind = "The index could not be written"
     /// Ledger entries of one sync; bounds the memory of a burst.
     private static let batchLimit = 512
 
     init(
         _ writer: LedgerWriter, vault: VaultID, key: LedgerKey, index: Index,
-        committed: @escaping @Sendable ([LedgerEntry]) -> Void, alarm: @escaping @Sendable (String) -> Void
+        committed: @escaping @Sendable ([LedgerEntry]) -> Void, alarm: @escaping @Sendable (String) -> Void,
+        calm: @escaping @Sendable (String) -> Void
     ) {
         state = Mutex(State(writer: writer))
         self.vault = vault
@@ -39,6 +44,7 @@ final class Committer: Sendable {
         self.index = index
         self.committed = committed
         self.alarm = alarm
+        self.calm = calm
     }
 
     /// On return the entries are durable. Errors: the ledger's; the entries may still turn up at the next start.
@@ -101,6 +107,7 @@ final class Committer: Sendable {
         do throws(VaultError) {
             try index.catchUp(state.writer.reader)
             state.isIndexBehind = false
+            calm(Self.behind)
         } catch {
             // Told when it began.
         }
@@ -112,8 +119,9 @@ final class Committer: Sendable {
             let first = state.writer.count
             let owing = try state.writer.append(entries)
             if let owing, !state.isOwing {
-                alarm("The ledger's entries are safe, their signature has to wait: \(owing.reason)")
+                alarm("\(Self.owing): \(owing.reason)")
             }
+            if owing == nil, state.isOwing { calm(Self.owing) }
             state.isOwing = owing != nil
             if state.isIndexBehind {
                 catchUp(&state)
@@ -123,7 +131,7 @@ final class Committer: Sendable {
                 } catch {
                     // The ledger has it: the next commit, or the next start, brings it into the index.
                     state.isIndexBehind = true
-                    alarm("The index could not be written: \(error.reason) The ledger has what was recorded.")
+                    alarm("\(Self.behind): \(error.reason) The ledger has what was recorded.")
                 }
             }
             committed(entries)

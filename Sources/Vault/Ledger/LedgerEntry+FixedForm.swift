@@ -29,9 +29,9 @@ extension LedgerEntry {
             scan.take(FixedScan.vault), let vault = scan.uuid(), scan.take(FixedScan.camera),
             let camera = scan.uuid(), scan.take(FixedScan.epoch), let epoch = scan.uuid(),
             scan.take(FixedScan.run), let run = scan.uuid(), scan.take(FixedScan.sequence),
-            let sequence = scan.integer(), sequence >= 0, scan.take(FixedScan.start), let start = scan.integer(),
+            let sequence = scan.integer(), ClipIdentity.sequences.contains(sequence), scan.take(FixedScan.start), let start = scan.integer(),
             scan.take(FixedScan.end), let end = scan.integer(), scan.take(FixedScan.bytes),
-            let bytes = scan.integer(), bytes >= 0, scan.take(FixedScan.kind), let kind = scan.kind()
+            let bytes = scan.integer(), ClipRecord.sizes.contains(bytes), scan.take(FixedScan.kind), let kind = scan.kind()
         else { return nil }
         let isSalvaged = scan.take(FixedScan.salvaged)
         guard scan.take(FixedScan.close), scan.isAtEnd else { return nil }
@@ -52,7 +52,7 @@ extension LedgerEntry {
             let object = scan.digest(),
             scan.take(FixedScan.camera), let camera = scan.uuid(), scan.take(FixedScan.firstStart),
             let start = scan.integer(), scan.take(FixedScan.end), let end = scan.integer(),
-            scan.take(FixedScan.bytes), let bytes = scan.integer(), bytes >= 0, scan.take(FixedScan.rule),
+            scan.take(FixedScan.bytes), let bytes = scan.integer(), ClipRecord.sizes.contains(bytes), scan.take(FixedScan.rule),
             let cause = scan.word().flatMap({ RetentionCause($0) }), scan.take(FixedScan.policy),
             let policy = scan.digest(), scan.take(FixedScan.quotedClose), scan.isAtEnd
         else { return nil }

@@ -223,12 +223,12 @@ struct LedgerEntry: Sendable, Hashable {
             guard let object = object("object"), let vault = identifier("vault", as: VaultName.self),
                 let camera = identifier("camera", as: CameraName.self),
                 let epoch = identifier("epoch", as: EpochName.self), let run = identifier("run", as: RunName.self),
-                let sequence = json["seq"]?.integer.flatMap(UInt64.init(exactly:)), let start = time("start"),
-                let end = time("end"), let bytes = json["bytes"]?.integer, bytes >= 0,
+                let sequence = json["seq"]?.integer, ClipIdentity.sequences.contains(sequence), let start = time("start"),
+                let end = time("end"), let bytes = json["bytes"]?.integer, ClipRecord.sizes.contains(bytes),
                 let kind = text("kind").flatMap(RetentionClass.init(rawValue:))
             else { return nil }
             let identity = ClipIdentity(
-                vault: vault, camera: camera, epoch: epoch, run: run, sequence: sequence, start: start)
+                vault: vault, camera: camera, epoch: epoch, run: run, sequence: UInt64(sequence), start: start)
             return .clip(
                 ClipRecord(
                     object: object, identity: identity, end: end, byteCount: Int(bytes), kind: kind,
@@ -262,7 +262,7 @@ struct LedgerEntry: Sendable, Hashable {
                 software: software, vaultFile: vaultFile, isSynchronised: json["synchronised"]?.bool ?? false)
         case "delete":
             guard let removed = object("object"), let camera = identifier("camera", as: CameraName.self),
-                let start = time("start"), let end = time("end"), let bytes = json["bytes"]?.integer, bytes >= 0,
+                let start = time("start"), let end = time("end"), let bytes = json["bytes"]?.integer, ClipRecord.sizes.contains(bytes),
                 let cause = text("rule").flatMap({ RetentionCause($0) }), let policy = object("policy")
             else { return nil }
             return .delete(

@@ -34,6 +34,11 @@ public enum GapReason: String, Sendable, Hashable, Codable, CaseIterable {
     case unknown
 }
 
+extension ClipIdentity {
+    /// What a ledger may say of a clip's number: as far as JSON's numbers are exact everywhere (RFC 8259, section 6).
+    static let sequences: ClosedRange<Int64> = 0...1 << 53
+}
+
 /// A clip the ledger has committed.
 public struct ClipRecord: Sendable, Hashable, BitwiseCopyable {
     public var object: ObjectID
@@ -56,6 +61,8 @@ public struct ClipRecord: Sendable, Hashable, BitwiseCopyable {
         self.kind = kind
         self.isSalvaged = isSalvaged
     }
+    /// What a ledger may say of an object's size, in bytes: sums of millions of them stay within 63 bits, whoever wrote it.
+    static let sizes: ClosedRange<Int64> = 0...1 << 40
     public var camera: CameraID { identity.camera }
     public var start: WallTime { identity.start }
     public var range: TimeRange { TimeRange(identity.start, end) }

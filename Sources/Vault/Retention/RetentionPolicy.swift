@@ -82,7 +82,7 @@ public struct RetentionPolicy: Sendable, Hashable {
         let rule = rules[number - 1]
         return rule.applies(to: clip) || rule.reach(of: clip) != nil ? rule : nil
     }
-    func budget(_ camera: CameraID) -> Int? { cameraBytes[camera] ?? eachCameraBytes }
+    public func budget(_ camera: CameraID) -> Int? { cameraBytes[camera] ?? eachCameraBytes }
 
     /// One line that says all of it and nothing else; equal policies have equal texts. Stands in the ledger.
     public var text: String {

@@ -1,80 +1,5 @@
 public import Core
 
-/// Clips in memory, for simulations; answers as the index does.
-struct MemoryCatalog: RetentionCatalog {
-    private struct Camera {
-        var trusted: [ClipRecord] = []
-        var doubtful: [ClipRecord] = []
-        var trustedBytes = 0
-        var doubtfulBytes = 0
-        /// Clips that are not merely continuous.
-        var events: [ClipRecord] = []
-    }
-    private var byCamera: [CameraID: Camera] = [:]
-
-    init(trusted: [ClipRecord], doubtful: [ClipRecord] = []) {
-        for (clips, isDoubtful) in [(trusted, false), (doubtful, true)] {
-            for clip in clips.sorted(by: { RetentionCursor($0) < RetentionCursor($1) }) {
-                var camera = byCamera[clip.camera] ?? Camera()
-                if isDoubtful { camera.doubtful.append(clip) } else { camera.trusted.append(clip) }
-                if isDoubtful { camera.doubtfulBytes += clip.byteCount } else { camera.trustedBytes += clip.byteCount }
-                if clip.kind != .continuous { camera.events.append(clip) }
-                byCamera[clip.camera] = camera
-            }
-        }
-    }
-
-    func cameras() -> [CameraID] {
-        byCamera.filter { !$0.value.trusted.isEmpty || !$0.value.doubtful.isEmpty }.keys.sorted()
-    }
-    func bytes(_ camera: CameraID) -> (trusted: Int, doubtful: Int) {
-        byCamera[camera].map { ($0.trustedBytes, $0.doubtfulBytes) } ?? (0, 0)
-    }
-    var totalBytes: Int { byCamera.values.reduce(0) { $0 + $1.trustedBytes + $1.doubtfulBytes } }
-    func oldest(_ camera: CameraID) -> WallTime? { byCamera[camera]?.trusted.first?.start }
-
-    func clips(_ camera: CameraID, doubtful: Bool, here: Bool, after cursor: RetentionCursor?, limit: Int)
-        -> [ClipRecord]
-    {
-        guard let camera = byCamera[camera] else { return [] }
-        let clips = doubtful ? camera.doubtful : camera.trusted
-        var low = 0
-        if let cursor {
-            var high = clips.count
-            while low < high {
-                let middle = (low + high) / 2
-                if RetentionCursor(clips[middle]) <= cursor { low = middle + 1 } else { high = middle }
-            }
-        }
-        return Array(clips[low...].prefix(limit))
-    }
-
-    func events(_ camera: CameraID, _ classes: Set<RetentionClass>, overlapping range: TimeRange) -> [ObjectID] {
-        guard let camera = byCamera[camera] else { return [] }
-        return camera.events.lazy.filter { classes.contains($0.kind) && range.overlaps($0.range) }.map(\.object)
-    }
-
-    /// Behind everything its camera has.
-    mutating func append(_ clip: ClipRecord) {
-        byCamera[clip.camera, default: Camera()].trusted.append(clip)
-        byCamera[clip.camera]?.trustedBytes += clip.byteCount
-        if clip.kind != .continuous { byCamera[clip.camera]?.events.append(clip) }
-    }
-
-    mutating func remove(_ clips: [ClipRecord]) {
-        for (camera, gone) in Dictionary(grouping: clips, by: \.camera) {
-            let objects = Set(gone.map(\.object))
-            guard var entry = byCamera[camera] else { continue }
-            entry.trusted.removeAll { objects.contains($0.object) }
-            entry.doubtful.removeAll { objects.contains($0.object) }
-            entry.events.removeAll { objects.contains($0.object) }
-            entry.trustedBytes = entry.trusted.reduce(0) { $0 + $1.byteCount }
-            entry.doubtfulBytes = entry.doubtful.reduce(0) { $0 + $1.byteCount }
-            byCamera[camera] = entry
-        }
-    }
-}
-
 /// What a policy would do in the days to come, if they were like the last ones.
 public struct RetentionSimulation: Sendable {
     public struct Day: Sendable {
@@ -102,8 +27,10 @@ public struct RetentionSimulation: Sendable {
     /// - Parameters:
     ///   - free: bytes free now; every simulated clip takes its own from there.
     ///   - days: how far, at most 3660.
+    ///   - progress: told the days that are done, after each.
     init(
-        _ catalog: MemoryCatalog, policy: RetentionPolicy, holds: [HoldRecord], now: WallTime, free: Int, days: Int
+        _ catalog: MemoryCatalog, policy: RetentionPolicy, holds: [HoldRecord], now: WallTime, free: Int, days: Int,
+        progress: (Int) -> Void = { _ in }
     ) throws(VaultError) {
         var catalog = catalog
         var free = free
@@ -143,7 +70,7 @@ public struct RetentionSimulation: Sendable {
                 for deletion in outcome.deletions {
                     summary.deletions[deletion.cause, default: 0] += 1
                     summary.deletedBytes += deletion.clip.byteCount
-                    free += deletion.clip.byteCount
+                    if catalog.isHere(deletion.clip) { free += deletion.clip.byteCount }
                 }
                 summary.unmet = outcome.unmet
             }
@@ -151,6 +78,7 @@ public struct RetentionSimulation: Sendable {
             summary.free = free
             for camera in catalog.cameras() { summary.oldest[camera] = catalog.oldest(camera) }
             self.days.append(summary)
+            progress(day)
         }
     }
 

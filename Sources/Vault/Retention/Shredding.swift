@@ -8,9 +8,10 @@ public struct ShredReport: Sendable {
     public var objects = 0
     /// Of these: with an event in them, whose entry goes too. There is no event without its footage (R7).
     public var events = 0
-    /// Objects that were tried after their key was gone, each with every identity the vault has left: none opened. 0 while
-    /// locked, when there is no identity to try.
+    /// Objects that were tried after their key was gone, each with every identity the vault has left: none opened.
     public var triedInVain = 0
+    /// False: the vault was locked, so there was no identity to try.
+    public var isProved = false
     public var freedBytes = 0
 }
 
@@ -19,7 +20,10 @@ extension Vault {
     /// copy of the epoch's file survives. Then removes the objects here.
     ///
     /// Errors: `.invalid` for a day that is not over (its clips would be sealed to nobody), `.held`, `.notFound`, `.readOnly`.
-    public func shred(camera: CameraID, day: Int64) async throws(VaultError) -> ShredReport {
+    /// - Parameter wantsProof: `.locked`, and nothing is destroyed, while there is no identity to try the objects with.
+    public func shred(
+        camera: CameraID, day: Int64, wantsProof: Bool = false
+    ) async throws(VaultError) -> ShredReport {
         try await retentionLane.run { [self] () throws(VaultError) in
             guard day < time.wallNow().utcDay else {
                 throw VaultError(.invalid, "The day is not over: the camera is still recording under its key.")
@@ -35,21 +39,27 @@ extension Vault {
                 throw VaultError(
                     .held, "Hold \(hold.hold) keeps footage of that day.", hint: "Release it first, if it may go.")
             }
+            guard !wantsProof || keyring.isUnlocked else {
+                throw VaultError(
+                    .locked,
+                    "The vault is locked: nothing could prove that the day opens no more. Nothing was destroyed.",
+                    hint: "`sudocam unlock` first, or say --unproved.")
+            }
             try shred(epochs, rule: "owner")
             let tried = try proveClosed(clips)
             let policy = retention.withLock { $0.policy }
             try deleteShredded(clips, policy)
             return ShredReport(
                 epochs: epochs, objects: clips.count, events: clips.count { $0.kind != .continuous },
-                triedInVain: tried,
+                triedInVain: tried ?? 0, isProved: tried != nil,
                 freedBytes: clips.reduce(0) { $0 + $1.byteCount })
         }
     }
 
     /// Tries every object with every identity the vault still has: the owner's, and through it those of the camera's other days.
-    /// Locked, there is nothing to try with, and 0 is the answer. Errors: `.damaged` when one opens all the same.
-    private func proveClosed(_ clips: [ClipRecord]) throws(VaultError) -> Int {
-        guard keyring.isUnlocked else { return 0 }
+    /// Locked, there is nothing to try with, and nil is the answer. Errors: `.damaged` when one opens all the same.
+    private func proveClosed(_ clips: [ClipRecord]) throws(VaultError) -> Int? {
+        guard keyring.isUnlocked else { return nil }
         var identities = [try keyring.owner()]
         for name in try files.list(layout.epochs) {
             guard let epoch = EpochID(String(name.dropLast(4))) else { continue }

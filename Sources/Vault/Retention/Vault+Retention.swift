@@ -19,6 +19,11 @@ public struct RetentionReport: Sendable {
     public var freedBytes: Int { deletions.reduce(0) { $0 + $1.clip.byteCount } }
 }
 
+public struct DeletedSoFar: Sendable, Hashable {
+    public var clips = 0
+    public var bytes = 0
+}
+
 /// What the running vault remembers of retention.
 struct RetentionState {
     var policy = RetentionPolicy()
@@ -28,6 +33,8 @@ struct RetentionState {
 extension Vault {
     /// From now on; enters the ledger with the first deletion it causes.
     public func setRetention(_ policy: RetentionPolicy) { retention.withLock { $0.policy = policy } }
+    /// What is in force.
+    public var retentionPolicy: RetentionPolicy { retention.withLock { $0.policy } }
 
     /// One pass: what has to go goes, oldest first: ledger entry, then file, then folder sync, then row.
     ///
@@ -114,8 +121,10 @@ extension Vault {
         while !left.isEmpty {
             let batch = left.prefix(Self.deletionBatch)
             left = left.dropFirst(batch.count)
-            try delete(batch.map { ($0.clip, $0.cause) }, policy, entered: tail.policy)
-            report.deletions += batch.map { RetentionReport.Deletion(clip: $0.clip, cause: $0.cause) }
+            let deleted = try deleteUnprotected(batch.map { ($0.clip, $0.cause) }, policy, entered: tail.policy)
+            report.deletions += deleted.map { RetentionReport.Deletion(clip: $0.0, cause: $0.1) }
+            // In place of what is kept since the pass looked, others may have to go.
+            if deleted.count < batch.count { report.isUnfinished = true }
         }
         guard isIndexCurrent else { return report }
         if isTrusted { report.shreddedEpochs = try shredEmptyEpochs(before: now.utcDay - 1) }
@@ -152,6 +161,32 @@ extension Vault {
     func delete(
         _ clips: [(ClipRecord, RetentionCause)], _ policy: RetentionPolicy, entered: ObjectID? = nil
     ) throws(VaultError) {
+        try enter(clips, policy, entered)
+        _ = try unlink(clips.map(\.0.object))
+    }
+
+    /// The same, but for what a hold or a lease keeps by now: a pass may take half a minute after it looked.
+    /// - Returns: what was deleted.
+    private func deleteUnprotected(
+        _ clips: [(ClipRecord, RetentionCause)], _ policy: RetentionPolicy, entered: ObjectID?
+    ) throws(VaultError) -> [(ClipRecord, RetentionCause)] {
+        let deleted = try protection.withLock { (_) throws(VaultError) in
+            let isIndexCurrent = try committer().settle()
+            let holds = try index.holds() + (isIndexCurrent ? [] : ledger.tail(from: index.position()).holds)
+            let (leases, now) = (retention.withLock { Array($0.leases.values) }, time.wallNow())
+            let left = clips.filter { (clip, _) in
+                !holds.contains { $0.covers(clip) } && !leases.contains { $0.covers(clip, at: now) }
+            }
+            if !left.isEmpty { try enter(left, policy, entered) }
+            return left
+        }
+        _ = try unlink(deleted.map(\.0.object))
+        return deleted
+    }
+
+    private func enter(
+        _ clips: [(ClipRecord, RetentionCause)], _ policy: RetentionPolicy, _ entered: ObjectID?
+    ) throws(VaultError) {
         let now = time.wallNow()
         let digest = policy.digest
         var entries: [LedgerEntry] = []
@@ -167,9 +202,18 @@ extension Vault {
                             cause: cause, policy: digest))))
         }
         try committer().commit(entries)
+        deletedSoFar.withLock { counts in
+            for (clip, cause) in clips {
+                let kind = if case .age = cause { "age" } else { cause.description }
+                counts[kind, default: DeletedSoFar()].clips += 1
+                counts[kind, default: DeletedSoFar()].bytes &+= clip.byteCount
+            }
+        }
         for (clip, cause) in clips { hub.send(.deleted(clip, cause)) }
-        _ = try unlink(clips.map(\.0.object))
     }
+
+    /// What was deleted since the vault was opened, by cause (`age`, `camera-budget`, …): whoever asked for it, a rule or a full disk.
+    public var deleted: [String: DeletedSoFar] { deletedSoFar.withLock { $0 } }
 
     /// Takes away files whose removal the ledger has.
     /// - Returns: false when the index could not be told: then it is done once more, later.
@@ -262,7 +306,12 @@ extension Vault {
             note.isEmpty
             ? nil
             : try AgeFile.seal(SecretBytes(text: note), to: recipients)
-        try await commit(.hold(HoldRecord(hold: hold, camera: camera, range: range, note: sealed)))
+        let committer = try committer()
+        let entry = LedgerEntry(
+            at: time.wallNow(), .hold(HoldRecord(hold: hold, camera: camera, range: range, note: sealed)))
+        try await reads.run { [self] () throws(VaultError) in
+            try protection.withLock { (_) throws(VaultError) in try committer.commit([entry]) }
+        }
         return hold
     }
 

@@ -27,6 +27,8 @@ public struct RetentionExplanation: Sendable {
     }
     public var clip: ClipRecord
     public var verdict: Verdict
+    /// False: nobody vouches for the wall clock, so nothing goes by age or budget.
+    public var isTimeTrusted: Bool
     /// Until then no budget touches it.
     public var minimumUntil: WallTime?
     /// What else may take it, soonest first.
@@ -94,7 +96,8 @@ extension Vault {
             for usage in usages { rates[usage.camera] = try rate(usage, now) }
             let rateOfAll = rates.values.reduce(0, +)
             let space = try files.space(layout.root)
-            let used = usages.reduce(0) { $0 + $1.bytes }
+            // What lies in a remote only gives no space here.
+            let used = try index.bytes(nil, after: WallTime(microseconds: .min), here: true)
             let day = Double(RetentionSimulation.dayLength)
             func length(_ bytes: Int, _ rate: Int) -> Int64? {
                 rate > 0 ? Int64(min(Double(bytes) / Double(rate) * day, 1e17)) : nil
@@ -106,11 +109,13 @@ extension Vault {
                     rule.cameras?.contains(usage.camera) ?? true && rule.classes?.contains(.continuous) ?? true
                 }
                 if let rule, let keep = policy.rules[rule].keep { reaches.append((keep, .age(rule: rule + 1))) }
+                // No budget reaches into the minimum; a full disk does.
+                let minimum = rule.map { policy.rules[$0].minimum } ?? 0
                 if let budget = policy.budget(usage.camera), let reach = length(budget, rate) {
-                    reaches.append((reach, .cameraBudget))
+                    reaches.append((max(minimum, reach), .cameraBudget))
                 }
                 if let budget = policy.vaultBytes, let reach = length(budget, rateOfAll) {
-                    reaches.append((reach, .vaultBudget))
+                    reaches.append((max(minimum, reach), .vaultBudget))
                 }
                 if let reach = length(max(0, used + space.free - policy.freeBytes), rateOfAll) {
                     reaches.append((reach, .diskFull))
@@ -164,41 +169,92 @@ extension Vault {
             } else {
                 .noRule
             }
-        var explanation = RetentionExplanation(clip: clip, verdict: verdict)
-        if let minimum = governing?.rule.minimum, minimum > 0 { explanation.minimumUntil = clip.end + minimum }
-        let usages = try index.usage()
+        var explanation = RetentionExplanation(clip: clip, verdict: verdict, isTimeTrusted: isTimeTrusted)
+        // What is on hold no budget and no full disk takes.
+        if case .held = verdict { return explanation }
+        // Of doubtful time, it has no age that a minimum could be compared with.
+        if !isDoubtful, let minimum = governing?.rule.minimum, minimum > 0 {
+            explanation.minimumUntil = clip.end + minimum
+        }
         var rates: [CameraID: Int] = [:]
-        for usage in usages { rates[usage.camera] = try rate(usage, now) }
+        for usage in try index.usage() { rates[usage.camera] = try rate(usage, now) }
         let rateOfAll = rates.values.reduce(0, +)
-        func add(_ cause: RetentionCause, _ limit: Int, _ room: Int, _ rate: Int) {
-            let distance = max(0, room)
+        let protected = try protected(leases.filter { $0.expires > now })
+        /// What is still there when its turn comes: itself, what goes after it, and of what would go before it all that may not.
+        func staying(_ camera: CameraID?, here: Bool) throws(VaultError) -> Int {
+            let later =
+                isDoubtful
+                ? try index.bytes(camera, after: WallTime(microseconds: .min), doubtful: false, here: here)
+                    + index.bytes(camera, after: clip.start, doubtful: true, here: here)
+                : try index.bytes(camera, after: clip.start, doubtful: false, here: here)
+            let kept = protected.filter { (owner, other) in
+                (camera == nil || owner == camera) && (!here || other.isHere) && other.object != clip.object
+                    && (other.isDoubtful == isDoubtful ? other.start <= clip.start : other.isDoubtful)
+            }
+            return clip.byteCount + later + kept.reduce(0) { $0 + $1.1.byteCount }
+        }
+        func add(_ cause: RetentionCause, _ limit: Int, _ staying: Int, _ rate: Int) {
+            let distance = max(0, limit - staying)
             let expected = rate > 0 ? now + Int64(min(Double(distance) / Double(rate) * 86_400e6, 1e17)) : nil
             explanation.budgets.append(
                 RetentionExplanation.Budget(cause: cause, limit: limit, distance: distance, expected: expected))
         }
         if let budget = policy.budget(clip.camera) {
-            let newer = try index.bytes(clip.camera, after: clip.start)
-            add(.cameraBudget, budget, budget - newer, rates[clip.camera] ?? 0)
+            add(.cameraBudget, budget, try staying(clip.camera, here: false), rates[clip.camera] ?? 0)
         }
-        let newer = try index.bytes(nil, after: clip.start)
-        if let budget = policy.vaultBytes { add(.vaultBudget, budget, budget - newer, rateOfAll) }
-        let used = usages.reduce(0) { $0 + $1.bytes }
-        let room = used + (try files.space(layout.root).free) - policy.freeBytes
-        add(.diskFull, room, room - newer, rateOfAll)
+        if let budget = policy.vaultBytes { add(.vaultBudget, budget, try staying(nil, here: false), rateOfAll) }
+        // A full disk takes only what it gets something for.
+        if try !index.isEvicted(clip.object) {
+            let used = try index.bytes(nil, after: WallTime(microseconds: .min), here: true)
+            let room = used + (try files.space(layout.root).free) - policy.freeBytes
+            add(.diskFull, room, try staying(nil, here: true), rateOfAll)
+        }
         explanation.budgets.sort {
             ($0.expected ?? WallTime(microseconds: .max)) < ($1.expected ?? WallTime(microseconds: .max))
         }
         return explanation
     }
 
+    /// What a hold keeps of what is recorded so far; of every camera when nil.
+    public func coverage(
+        camera: CameraID?, range: TimeRange
+    ) async throws(VaultError) -> (clips: Int, bytes: Int) {
+        try await reads.run { [self] () throws(VaultError) in
+            var all = (clips: 0, bytes: 0)
+            let cameras = if let camera { [camera] } else { try IndexCatalog(index: index, vault: id).cameras() }
+            for camera in cameras {
+                let one = try index.coverage(camera, range)
+                all = (all.clips + one.clips, all.bytes + one.bytes)
+            }
+            return all
+        }
+    }
+
+    /// What holds and leases keep, each clip once.
+    private func protected(_ leases: [RetentionLease]) throws(VaultError) -> [(CameraID, CoveredClip)] {
+        var ranges: [(CameraID?, TimeRange)] = leases.map { ($0.camera, $0.range) }
+        for hold in try index.holds() { ranges.append((hold.camera, hold.range)) }
+        guard !ranges.isEmpty else { return [] }
+        let cameras = try IndexCatalog(index: index, vault: id).cameras()
+        var kept: [ObjectID: (CameraID, CoveredClip)] = [:]
+        for (owner, range) in ranges {
+            for camera in cameras where owner == nil || owner == camera {
+                for clip in try index.clips(camera, sharing: range) { kept[clip.object] = (camera, clip) }
+            }
+        }
+        return Array(kept.values)
+    }
+
     /// What the policy would do in the days to come, by the history this vault has. Reads every clip's entry of the index.
-    public func simulateRetention(_ policy: RetentionPolicy, days: Int) async throws(VaultError) -> RetentionSimulation
-    {
+    /// - Parameter progress: told the days that are done, after each.
+    public func simulateRetention(
+        _ policy: RetentionPolicy, days: Int, progress: @escaping @Sendable (Int) -> Void = { _ in }
+    ) async throws(VaultError) -> RetentionSimulation {
         try await reads.run { [self] () throws(VaultError) in
             let catalog = try memoryCatalog()
             return try RetentionSimulation(
                 catalog, policy: policy, holds: try index.holds(), now: time.wallNow(),
-                free: try files.space(layout.root).free, days: days)
+                free: try files.space(layout.root).free, days: days, progress: progress)
         }
     }
 
@@ -216,12 +272,14 @@ extension Vault {
                 }
             }
         }
-        return MemoryCatalog(trusted: all[false] ?? [], doubtful: all[true] ?? [])
+        return MemoryCatalog(
+            trusted: all[false] ?? [], doubtful: all[true] ?? [], elsewhere: try index.evictedObjects())
     }
 
     /// What went, was held, released or changed since `since`, in the ledger's order, the last `limit` of it.
     public func retentionLog(since: WallTime, limit: Int) async throws(VaultError) -> [RetentionReceipt] {
-        try await reads.run { [self] () throws(VaultError) in
+        let limit = max(0, limit)
+        return try await reads.run { [self] () throws(VaultError) in
             var receipts: [RetentionReceipt] = []
             try ledger.replay(from: 0) { (position, entry) throws(VaultError) in
                 guard let entry, entry.at >= since else { return }
@@ -236,9 +294,10 @@ extension Vault {
                     }
                 guard let kind else { return }
                 receipts.append(RetentionReceipt(position: position, at: entry.at, kind: kind))
-                if receipts.count >= 2 * max(1, limit) { receipts.removeFirst(receipts.count - limit) }
+                // Not one by one: each would move all the others.
+                if receipts.count / 2 > limit { receipts.removeFirst(receipts.count - limit) }
             }
-            return receipts.suffix(max(0, limit))
+            return receipts.suffix(limit)
         }
     }
 }

@@ -72,7 +72,9 @@ struct LedgerVerification {
         }
         report.knownLost = withdrawn.values.count { $0 }
         report.knownQuarantined = withdrawn.count - report.knownLost
-        for sequences in sequences.values { report.sequenceHoles += sequences.holes }
+        for sequences in sequences.values {
+            report.sequenceHoles = report.sequenceHoles.addingSaturating(sequences.holes)
+        }
     }
 
     /// Nil when there is none, or none that was ever signed.

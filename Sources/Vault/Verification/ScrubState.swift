@@ -19,13 +19,17 @@ public struct ScrubState: Sendable, Hashable {
         shards = Array(repeating: nil, count: Layout.shards.count)
     }
 
-    /// Everything was read since then.
-    public var verifiedSince: WallTime { shards.map { $0 ?? begun }.min() ?? begun }
+    /// Everything was read since then; nil while something never was.
+    public var verifiedSince: WallTime? {
+        let times = shards.compactMap { $0 }
+        return times.count == shards.count ? times.min() : nil
+    }
+    /// Since when the folder that waits longest waits.
+    public var waitingSince: WallTime { shards.map { $0 ?? begun }.min() ?? begun }
     /// The folder that waits longest: one never read, or the one read first.
     public var next: Int {
         if let unread = shards.firstIndex(of: nil) { return unread }
-        let oldest = verifiedSince
-        return shards.firstIndex(of: oldest) ?? 0
+        return shards.firstIndex(of: waitingSince) ?? 0
     }
     /// When a folder was last finished.
     public var latest: WallTime? { shards.compactMap { $0 }.max() }
