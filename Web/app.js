@@ -17,7 +17,7 @@ const DOUBTS = {
     rollback: 'The recorder shows an older ledger than this browser has seen: a copy of the vault was put back, or what was recorded since is gone.',
     fork: 'The recorder shows another past than this browser has seen: its ledger was rewritten.',
     key: 'The recorder signs with another key than this browser has seen: it is another one, or its ledger was begun anew.',
-    otherVault: 'The recorder shows another vault than this browser has seen here: a disk was exchanged, or its ledger was begun anew.',
+    otherVault: 'This address shows another vault than this browser has seen here: it is another recorder or disk, or its ledger was begun anew.',
     forged: 'The recorder\u2019s ledger is not signed rightly.',
 };
 const WATCH_EVERY = 10 * 60_000, WATCH_AGAIN = 5 * 60_000, WATCH_PATIENCE = 20_000;

@@ -8,8 +8,8 @@ struct WitnessCommand: AsyncParsableCommand {
         commandName: "witness",
         abstract: "On a second machine: remember a recorder's ledger, and say when its past changes.",
         discussion: """
-            Needs no log-in and learns nothing of what was recorded. Exit status 2: rolled back, forked, or signed by another \
-            key. docs/guide/proof.md.
+            Needs no log-in and learns nothing of what was recorded. Exit status 2: rolled back or an older copy, forked, \
+            signed by another key, or another vault. docs/guide/proof.md.
             """)
     @Argument(help: "The recorder's address, or the folder of a vault or of its copy.") var target: String
     @Option(help: "Where it is remembered; default: $XDG_STATE_HOME/sudocam/witness.json.") var pins: String?

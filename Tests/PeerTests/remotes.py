@@ -585,10 +585,12 @@ class Remotes:
         assert self.command(recorder, "verify").returncode == 0
         held = self.command(recorder, "remote", "remove", "offsite", check=False)
         assert held.returncode == 1 and "--here" in held.stderr, held
-        # No recorder's file is left: what plays comes from there.
+        # No recorder's file is left: what plays comes from there, and what is proved.
         self.json(recorder, "remote", "set", "offsite", "--evict-after", "never")
+        self.proved(recorder, ours, "alone")
         try:
             recorder.start()
+            self.proved(recorder, ours, "beside")
             _, headers, _ = request(recorder.url + "api/v1/unlock", "POST", PASSPHRASE.encode())
             cookie = headers["set-cookie"].split(";")[0]
             camera = recorder.cameras()[0]
@@ -610,6 +612,15 @@ class Remotes:
         self.command(recorder, "remote", "remove", "offsite")
         assert self.json(recorder, "remote", "list") == []
         return f"{len(ours)} objects, {frames} frames from there"
+
+    def proved(self, recorder, clips, name):
+        folder = recorder.folder / name
+        made = self.json(
+            recorder, "prove", "hall", "--from", clips[0]["start"], "--to", clips[-1]["end"], "-o", str(folder), "--passphrase-fd", "0",
+            input=PASSPHRASE + "\n")
+        assert made["clips"] == len(clips), made
+        checked = self.json(recorder, "prove", "--check", str(folder))
+        assert checked["sound"] and len(checked["clips"]) == len(clips), checked
 
     def shredded(self):
         # Yesterday, so that the day is over.

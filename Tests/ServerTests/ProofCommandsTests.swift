@@ -41,11 +41,15 @@ import Vault
         try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
     }
 
-    @Test func `a time copied from the list of clips begins with that clip, not with the one before`() async throws {
+    @Test func `a time copied from the list of clips begins with that clip, also when it is cut to the millisecond`()
+        async throws
+    {
         let (temporary, starts) = try await recorded(4)
         let copied = try #require(FileTime.parse(FileTime.iso(starts[2]), now: starts[2]))
-        #expect(copied < starts[2])
-        #expect(try await prove(temporary, from: copied, to: "cut").clips == 2)
+        #expect(try await prove(temporary, from: copied, to: "copied").clips == 2)
+        let cut = WallTime(microseconds: copied.microseconds / 1000 * 1000)
+        #expect(cut < starts[2])
+        #expect(try await prove(temporary, from: cut, to: "cut").clips == 2)
         #expect(try await prove(temporary, from: starts[2], to: "exact").clips == 2)
         #expect(try await prove(temporary, from: starts[2] + -1, to: "before").clips == 3)
     }
@@ -140,11 +144,11 @@ import Vault
         for (value, name) in [
             (clip, "CLIP"), (sealed, "OBJECT"), (proved.key, "KEY"), (proved.camera.description, "CAMERA"),
             (String(proved.key.dropFirst("sudocam/".count).prefix(36)), "VAULT"), (proved.from, "FROM"),
-            (proved.to, "TO"),
+            (proved.to, "TO"), (FileTime.iso(temporary.time.wallNow()), "MADE"),
         ] { page = page.replacing(value, with: name) }
         #expect(EvidencePage.form.version == 1)
         #expect(
             ObjectID.hash(of: Array(page.utf8)).description
-                == "d56b99625f252fe7d22ec2689f1fcab24038ecc9410a20a25794414cd10f165c", "\(page)")
+                == "94ae58de80eadd36ad87b53560422c11046e9116c3aad43340661cfa307e1620", "\(page)")
     }
 }

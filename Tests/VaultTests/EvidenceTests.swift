@@ -263,6 +263,7 @@ private final class Inside: Sendable {
         }
         let remote = try Remote(bench.remote.description, reading, store: bench.store)
         reading.openedRemotes.withLock { $0.append(remote) }
+        #expect(try bench.clips.allSatisfy { try remote.state.has($0.object) })
         var files: [String] = []
         for (vault, name) in [(bench.vault, "/one"), (reading, "/two")] {
             bench.store.forgetCalls()

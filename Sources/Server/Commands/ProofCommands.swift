@@ -60,8 +60,8 @@ public enum ProofCommands {
         }
     }
 
-    /// `sudocam clips` cuts times to the millisecond. Whoever copies the start of a clip from there does not mean the one before,
-    /// which ended within that millisecond.
+    /// Other programs, and SudoCam until it printed microseconds, cut times to the millisecond. Whoever gives the start of a clip
+    /// so does not mean the one before, which ended within that millisecond.
     private static func meant(_ range: TimeRange) -> TimeRange {
         let start = range.start + 999
         return range.start.microseconds % 1000 == 0 && start < range.end ? TimeRange(start, range.end) : range

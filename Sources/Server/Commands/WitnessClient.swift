@@ -165,7 +165,7 @@ private final class AnswerHandler: ChannelInboundHandler {
             if status == .ok {
                 promise.succeed(body)
             } else {
-                promise.fail(ServerError(.refused, "The recorder answered \(status)."))
+                promise.fail(ServerError(.refused, "The recorder answered \(status.code)."))
             }
         }
     }
