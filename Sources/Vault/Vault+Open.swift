@@ -34,7 +34,9 @@ extension Vault {
             return switch mode {
             case .read: try openReading(layout, files, time, upgrades)
             case .mirror: try openMirror(layout, file, files, time)
-            case .write(let version): try openWriting(layout, file, files, time, version, upgrades)
+            case .write(let version):
+                try openWriting(
+                    layout, file, files, time, version, upgrades, givesUpDamage: acceptsOlderCopy)
             }
         }
         guard let pin, acceptsOlderCopy, case .write = mode else { return vault }
@@ -76,9 +78,8 @@ extension Vault {
         let ledger = LedgerReader(files: files, path: layout.ledger)
         let index: Index
         // A copy in memory: SQLite touches files even when it reads, and what is missing there can be replayed into it.
-        if try files.attributes(layout.index) != nil, let copy = Index.snapshot(layout.index) {
+        if try files.attributes(layout.index) != nil, let copy = try levelSnapshot(layout, ledger) {
             index = copy
-            try index.catchUp(ledger)
         } else {
             index = try Index.temporary(of: ledger)
         }
@@ -87,6 +88,19 @@ extension Vault {
             layout: layout, files: files, time: time, mode: .read,
             sealing: try changes.sealing(upgrades), index: index, ledger: ledger, writing: nil,
             hub: EventHub(), alarms: [])
+    }
+
+    /// A copy of the index, level with the ledger; nil when it is not there or damaged.
+    private static func levelSnapshot(_ layout: Layout, _ ledger: LedgerReader) throws(VaultError) -> Index? {
+        guard let copy = Index.snapshot(layout.index) else { return nil }
+        do throws(VaultError) {
+            try copy.checkTrees()
+            try copy.catchUp(ledger, skipsDamage: true)
+            return copy
+        } catch {
+            guard error.code == .index else { throw error }
+            return nil
+        }
     }
 
     /// The folder is ours, the ledger is another's: an index of our own follows it.
@@ -101,16 +115,31 @@ extension Vault {
         // What was fetched last and never found to be signed.
         try RemoteMirror.trim(ledger, to: checkpoint.count)
         var alarms: [String] = []
-        let (index, _) = try openIndex(layout, files, ledger, checkpoint.count, &alarms)
+        let (index, _) = try openIndex(layout, file, files, ledger, checkpoint.count, &alarms)
         let changes = KeyChanges(layout: layout, files: files, index: index)
         return Vault(
             layout: layout, files: files, time: time, mode: .mirror, sealing: try changes.sealing(), index: index,
             ledger: ledger, writing: nil, hub: EventHub(), alarms: alarms, mirrorLock: lock)
     }
 
+    /// - Parameter givesUpDamage: goes on without signed entries at the ledger's end that cannot be read.
     private static func openWriting(
         _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ time: any TimeSource, _ version: String,
-        _ upgrades: VaultUpgrades
+        _ upgrades: VaultUpgrades, givesUpDamage: Bool
+    ) throws(VaultError) -> Vault {
+        do throws(VaultError) {
+            return try openWriting(layout, file, files, time, version, upgrades, givesUpDamage)
+        } catch {
+            // Damage that the index's opening did not meet: the second time it is made anew, as the note beside it asks.
+            guard Index.isDamage(error) else { throw error }
+            Index.noteDamage(at: layout.index)
+            return try openWriting(layout, file, files, time, version, upgrades, givesUpDamage)
+        }
+    }
+
+    private static func openWriting(
+        _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ time: any TimeSource, _ version: String,
+        _ upgrades: VaultUpgrades, _ givesUpDamage: Bool
     ) throws(VaultError) -> Vault {
         guard try !files.isNetwork(layout.root) else { throw networkFileSystem(layout) }
         guard let lock = try patientLock(layout, files) else { throw inUse(layout) }
@@ -122,10 +151,10 @@ extension Vault {
         let isFull = try makeRoomToStart(layout, files, &alarms)
         let key = try ledgerKey(layout, file, files)
         try LedgerWriter.prepare(files, path: layout.ledger)
-        let writer = try LedgerWriter(ledger, vault: file.id, key: key)
+        let writer = try LedgerWriter(ledger, vault: file.id, key: key, givesUpDamage: givesUpDamage)
         alarms += writer.alarms
 
-        let (index, isIndexNew) = try openIndex(layout, files, ledger, writer.count, &alarms)
+        let (index, isIndexNew) = try openIndex(layout, file, files, ledger, writer.count, &alarms)
         let changes = KeyChanges(layout: layout, files: files, index: index)
         try changes.settleRecipients()
         try changes.settleEpochs()
@@ -149,7 +178,8 @@ extension Vault {
             hub.send(.calm(topic))
         }
         let recovery = Recovery(layout: layout, files: files, vault: file.id, index: index, now: time.wallNow())
-        let found = try recovery.run(isWhole: isIndexNew)
+        // What contradicted entries named has its object still.
+        let found = try recovery.run(isWhole: isIndexNew || writer.isContradicted)
         alarms += found.alarms
         var entries = found.entries
         entries.append(
@@ -191,41 +221,70 @@ extension Vault {
         return key
     }
 
-    /// The index, level with the ledger, and whether it was made anew.
+    /// The index, level with the ledger, and whether it was made anew. Errors: `.damaged` when that would take entries that cannot be
+    /// read: what they hold would be forgotten.
+    private static func openIndex(
+        _ layout: Layout, _ file: VaultFile, _ files: any FileSystem, _ ledger: LedgerReader, _ count: Int,
+        _ alarms: inout [String]
+    ) throws(VaultError) -> (Index, isNew: Bool) {
+        do throws(VaultError) {
+            return try openIndex(layout, files, ledger, count, &alarms)
+        } catch {
+            guard error.code == .damaged else { throw error }
+            // One flipped bit is no reason not to record.
+            let mended = try LedgerRepair(ledger: ledger, vault: file.id, verifier: file.ledger).mend()
+            guard !mended.isEmpty else { throw error }
+            alarms.append(LedgerRepair.told(mended))
+            return try openIndex(layout, files, ledger, count, &alarms)
+        }
+    }
+
     private static func openIndex(
         _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, _ count: Int, _ alarms: inout [String]
     ) throws(VaultError) -> (Index, isNew: Bool) {
-        let isMissing = try files.attributes(layout.index) == nil
-        if isMissing, count > 0 { alarms.append("The index was missing and is made anew from the ledger.") }
+        let isMissing = (try files.attributes(layout.index)?.count ?? 0) == 0
+        func tell(_ alarm: String) { if !alarms.contains(alarm) { alarms.append(alarm) } }
+        if isMissing, count > 0 { tell("The index was missing and is made anew from the ledger.") }
         do throws(VaultError) {
             do throws(VaultError) {
                 // A long ledger is taken in at once, several times faster than on top of trees that are there.
-                if !isMissing || count <= longLedger {
+                if try Index.hasNote(ofDamageAt: layout.index, files) {
+                    tell("The index was damaged and is made anew from the ledger.")
+                } else if !isMissing || count <= longLedger {
                     let index = try Index.writing(layout.index)
+                    try index.checkTrees()
                     if try index.position() <= count {
-                        try index.catchUp(ledger)
+                        do throws(VaultError) {
+                            try index.catchUp(ledger)
+                            try Index.checkCount(index.position(), count, ledger)
+                        } catch {
+                            index.close()
+                            // Half an index is none: the next start has to know that it was missing.
+                            if isMissing, error.code == .damaged { try Index.remove(layout.index, files) }
+                            throw error
+                        }
                         return (index, isMissing)
                     }
                     index.close()
-                    alarms.append("The index knows more than the ledger and is made anew.")
+                    tell("The index knows more than the ledger and is made anew.")
                 }
             } catch {
                 // A full disk is no reason to give up an index.
                 guard error.code == .index, try files.space(layout.root).free >= smallestFreeSpace else { throw error }
                 // Another version's is no reason to alarm anybody.
                 if Index.version(layout.index) == nil {
-                    alarms.append("The index was unusable and is made anew from the ledger. \(error)")
+                    tell("The index was unusable and is made anew from the ledger. \(error)")
                 }
             }
             // The old one stays until a new one is whole.
-            _ = try Index.rebuild(layout, files, ledger, checkpoint: nil)
+            _ = try Index.rebuild(layout, files, ledger, checkpoint: nil, expected: count)
             return (try Index.writing(layout.index), true)
         } catch {
             // Without an index nothing can be deleted, and so no space be made for one.
             guard error.code == .noSpace || error.code == .index,
                 try files.space(layout.root).free < smallestFreeSpace
             else { throw error }
-            alarms.append("The disk is too full for the index, which is kept in memory until the next start.")
+            tell("The disk is too full for the index, which is kept in memory until the next start.")
             let index = try Index.inMemory()
             try index.catchUp(ledger)
             return (index, false)

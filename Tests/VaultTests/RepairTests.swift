@@ -251,17 +251,20 @@ import Testing
         // The last bundle has no tile that could tell.
         let name = "vault/ledger/entries/001"
         try RepairTests.damage(temporary, name, at: 60)
+        try RepairTests.damage(temporary, name, at: 90)
         try RepairTests.remove(temporary, RepairTests.object(clip))
         let before = try temporary.folder.everyFile().map { try temporary.folder.contents($0) }
         await #expect(throws: VaultError(.damaged, "")) { _ = try await RepairTests.repair(temporary) }
         // Without a signature, entries and tiles that differ contradict each other just so.
         try RepairTests.damage(temporary, name, at: 60)
+        try RepairTests.damage(temporary, name, at: 90)
         try RepairTests.damage(temporary, "vault/ledger/tile/0/000", at: 60)
         let checkpoint = try temporary.folder.contents("vault/ledger/checkpoint")
         try RepairTests.remove(temporary, "vault/ledger/checkpoint")
         await #expect(throws: VaultError(.damaged, "")) { _ = try await RepairTests.repair(temporary) }
         try RepairTests.damage(temporary, "vault/ledger/tile/0/000", at: 60)
         try RepairTests.damage(temporary, name, at: 60)
+        try RepairTests.damage(temporary, name, at: 90)
         try temporary.folder.write(checkpoint, to: "vault/ledger/checkpoint")
         #expect(try temporary.folder.everyFile().map { try temporary.folder.contents($0) } == before)
     }

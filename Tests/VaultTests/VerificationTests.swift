@@ -77,9 +77,13 @@ import Testing
             let name = "vault/ledger/entries/001"
             let good = try temporary.folder.contents(name)
             var bad = good
-            // A digit of a time in the last bundle, which no tile covers; or its last entry is gone.
-            bad[60] = bad[60] == 0x31 ? 0x32 : 0x31
-            try temporary.folder.write(shortens ? Array(good.prefix(good.count - 10)) : bad, to: name)
+            // Two digits of a time in the last bundle, which no tile covers; or its last entry is gone.
+            bad[60] ^= 1
+            bad[61] ^= 1
+            let last =
+                try #require(try LedgerReader(files: PosixFileSystem(), path: temporary.path + "/ledger").bundle(1))
+                .entries.last?.count ?? 0
+            try temporary.folder.write(shortens ? Array(good.prefix(good.count - last - 2)) : bad, to: name)
             #expect(try await !Self.isClean(temporary))
             var vault = try await temporary.open()
             #expect(!vault.openingAlarms.isEmpty)
@@ -100,6 +104,17 @@ import Testing
         let isClean = try await reader.verify().isClean
         await reader.close()
         return isClean
+    }
+
+    @Test func `an epoch's damaged file is one finding, not one of each object sealed to it`() async throws {
+        let (temporary, clips) = try await RepairTests.recorded()
+        try RepairTests.damage(temporary, "vault/epochs/\(clips[0].identity.epoch).age", at: 250)
+        let vault = try await temporary.open(.read)
+        try await TemporaryVault.unlock(vault)
+        let findings = try await vault.verify(VerificationOptions(opensObjects: true)).findings
+        #expect(findings.map(\.subject) == [.epoch(clips[0].identity.epoch)], "\(findings)")
+        #expect(findings.first?.detail.contains("9 object(s)") == true)
+        await vault.close()
     }
 
     @Test func `a missing and an extra object are named`() async throws {

@@ -41,7 +41,7 @@ public enum RepairCommands {
             }
             options.source = FolderSource(copy)
         }
-        if apply { try await PinStore(configuration).recognise(configuration) }
+        if apply { try await PinStore(configuration).recognise(configuration, acceptsDamage: true) }
         let report = try await Vault.repair(
             at: configuration.vault, options, software: Version.current, passphrase: passphrase, time: time,
             progress: progress)

@@ -109,9 +109,11 @@ public struct PinStore: Sendable {
     }
 
     /// Before a command writes without opening the vault as a whole.
-    func recognise(_ configuration: Configuration) async throws {
+    func recognise(_ configuration: Configuration, acceptsDamage: Bool = false) async throws {
         try await opening { pin in
-            if let pin { try await Vault.recognise(at: configuration.vault, as: pin) }
+            if let pin {
+                try await Vault.recognise(at: configuration.vault, as: pin, acceptsDamage: acceptsDamage)
+            }
         }
     }
 }

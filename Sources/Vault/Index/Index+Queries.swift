@@ -313,7 +313,8 @@ extension Index {
         _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(VaultError) -> Value {
         do { return try await database.read(body) } catch let error as VaultError { throw error } catch {
-            throw VaultError(.index, "The index could not be read.", underlying: error)
+            noteDamage(error)
+            throw VaultError(.index, "The index could not be read.", hint: Self.hint, underlying: error)
         }
     }
 }

@@ -6,22 +6,27 @@ extension Index {
     ///
     /// The caller holds the vault's lock and has no index open. Cut off anywhere, the old index, the new one or none is
     /// there, and none is made anew by the next start.
+    ///
+    /// Errors: `.damaged` when entries cannot be read as such: an index without them would have forgotten holds, and retention by it
+    /// would remove what they keep.
+    /// - Parameter expected: entries that there are, where the caller knows; never fewer than `checkpoint` covers.
     static func rebuild(
-        _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, checkpoint: Checkpoint?,
+        _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, checkpoint: Checkpoint?, expected: Int = 0,
         progress: (_ entries: Int) -> Void = { _ in }
     ) throws(VaultError) -> Replayed {
+        let expected = max(expected, checkpoint?.count ?? 0)
         do throws(VaultError) {
-            return try rebuild(layout, files, ledger, checkpoint, isBulk: true, progress)
+            return try rebuild(layout, files, ledger, checkpoint, expected, isBulk: true, progress)
         } catch {
             // Sorting takes temporary files, which may find no place where the index does.
             guard error.code == .noSpace || error.code == .index else { throw error }
-            return try rebuild(layout, files, ledger, checkpoint, isBulk: false, progress)
+            return try rebuild(layout, files, ledger, checkpoint, expected, isBulk: false, progress)
         }
     }
 
     private static func rebuild(
-        _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, _ checkpoint: Checkpoint?, isBulk: Bool,
-        _ progress: (_ entries: Int) -> Void
+        _ layout: Layout, _ files: any FileSystem, _ ledger: LedgerReader, _ checkpoint: Checkpoint?, _ expected: Int,
+        isBulk: Bool, _ progress: (_ entries: Int) -> Void
     ) throws(VaultError) -> Replayed {
         let path = layout.index + ".new"
         try remove(path, files)
@@ -31,6 +36,7 @@ extension Index {
         let replayed: Replayed
         do throws(VaultError) {
             replayed = try new.fill(ledger, checkpoint, isBulk: isBulk, progress)
+            try checkCount(replayed.entries, expected, ledger)
             try new.settleDeletions(layout, files)
         } catch {
             new.close()
@@ -42,21 +48,30 @@ extension Index {
         try retire(layout.index, files)
         try files.rename(path, to: layout.index)
         try files.syncDirectory(layout.root)
+        try files.remove(layout.index + noteSuffix)
         return replayed
     }
 
+    /// Errors: `.damaged` when fewer entries can be read than there are.
+    static func checkCount(_ count: Int, _ expected: Int, _ ledger: LedgerReader) throws(VaultError) {
+        guard count < expected else { return }
+        throw VaultError(
+            .damaged, "\(count) entries of the ledger in \(ledger.path) can be read, and \(expected) were signed.",
+            hint: LedgerReader.damageHint)
+    }
+
     /// An index of the whole ledger that belongs to this process alone: beside a vault whose own is missing, old or on a medium
-    /// that cannot be written.
+    /// that cannot be written. It lacks what cannot be read.
     static func temporary(of ledger: LedgerReader) throws(VaultError) -> Index {
         let index = try temporary()
         do throws(VaultError) {
-            _ = try index.fill(ledger, nil, isBulk: true) { _ in }
+            _ = try index.fill(ledger, nil, isBulk: true, skipsDamage: true) { _ in }
             return index
         } catch {
             // As above.
             guard error.code == .noSpace || error.code == .index else { throw error }
             let index = try temporary()
-            try index.catchUp(ledger)
+            try index.catchUp(ledger, skipsDamage: true)
             return index
         }
     }
@@ -84,12 +99,14 @@ extension Index {
 
     /// In one transaction: a page that is filled again and again is written once.
     private func fill(
-        _ ledger: LedgerReader, _ checkpoint: Checkpoint?, isBulk: Bool, _ progress: (Int) -> Void
+        _ ledger: LedgerReader, _ checkpoint: Checkpoint?, isBulk: Bool, skipsDamage: Bool = false,
+        _ progress: (Int) -> Void
     ) throws(VaultError) -> Replayed {
         try Self.wrapping {
             try database.write { db in
                 var intake = try Intake(db, bulk: isBulk ? BulkFill(db) : nil)
-                let replayed = try LedgerAhead.replay(ledger, checkpoint: checkpoint) { (batch) throws(VaultError) in
+                let replayed = try LedgerAhead.replay(ledger, checkpoint: checkpoint, skipsDamage: skipsDamage) {
+                    (batch) throws(VaultError) in
                     try Self.wrapping { try intake.apply(batch) }
                     progress(batch.first + batch.count)
                 }

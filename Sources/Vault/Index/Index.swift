@@ -18,12 +18,15 @@ final class Index: Sendable {
     private static let patience = 5.0
 
     let database: any DatabaseWriter
-    /// Path and greatest size of the write-ahead log; nil in memory.
+    /// Of the writing process; nil in memory.
+    private let path: String?
+    /// Path and greatest size of the write-ahead log.
     private let log: (path: String, limit: Int)?
 
-    private init(_ database: any DatabaseWriter, log: (path: String, limit: Int)? = nil) {
+    private init(_ database: any DatabaseWriter, path: String? = nil, logLimit: Int = 0) {
         self.database = database
-        self.log = log
+        self.path = path
+        log = path.map { ($0 + "-wal", logLimit) }
     }
 
     /// For the one writing process. Errors: `.index` when it is no usable index: remove it and call again.
@@ -43,7 +46,7 @@ final class Index: Sendable {
                         """)
             }
             let index = Index(
-                try DatabasePool(path: path, configuration: configuration), log: (path + "-wal", logLimit))
+                try DatabasePool(path: path, configuration: configuration), path: path, logLimit: logLimit)
             try index.database.write { db in try prepare(db) }
             return index
         }
@@ -188,6 +191,55 @@ final class Index: Sendable {
 
     func close() { try? database.close() }
 
+    // MARK: Damage
+
+    /// Reads the first and the last row of every tree that grows with the vault: what a start asks first. Errors: `.index`.
+    ///
+    /// Not `PRAGMA quick_check`, which reads every page; what this leaves unseen is noted when it is met.
+    func checkTrees() throws(VaultError) {
+        try Self.wrapping {
+            try database.read { db in
+                for (tree, order, condition) in Self.trees {
+                    for direction in ["ASC", "DESC"] {
+                        let by = order.map { "\($0) \(direction)" }.joined(separator: ", ")
+                        _ = try Row.fetchOne(db, sql: "SELECT * FROM \(tree) \(condition) ORDER BY \(by) LIMIT 1")
+                    }
+                }
+            }
+        }
+    }
+    private static let trees = [
+        ("meta", ["key"], ""), ("camera", ["number"], ""), ("camera", ["uuid"], ""), ("epoch", ["number"], ""),
+        ("epoch", ["uuid"], ""), ("epoch INDEXED BY epoch_by_day", ["camera", "day"], ""), ("clip", ["entry"], ""),
+        ("clip INDEXED BY clip_by_object", ["substr(object, 1, 8)"], ""),
+        ("clip INDEXED BY clip_by_time", ["camera", "start", #""end""#], "WHERE implausible = 0"),
+        ("clip INDEXED BY clip_of_kind", ["camera", "start"], "WHERE kind > 0"),
+        ("clip INDEXED BY clip_doubtful", ["camera", "start"], "WHERE doubtful = 1"), ("gap", ["entry"], ""),
+        ("gap INDEXED BY gap_by_time", ["camera", "start", #""end""#], ""), ("deleted", ["object"], ""),
+        ("deleted INDEXED BY deleted_pending", ["object"], "WHERE pending = 1"), ("hold", ["hold"], ""),
+        ("sealing", ["epoch"], ""),
+    ]
+
+    static let hint = "It only caches the ledger: stop SudoCam, and `sudocam rebuild` makes it anew."
+
+    /// Whether SQLite met bytes that are no database.
+    static func isDamage(_ error: any Error) -> Bool {
+        let error = (error as? VaultError)?.underlying ?? error
+        return [.SQLITE_CORRUPT, .SQLITE_NOTADB].contains((error as? DatabaseError)?.resultCode)
+    }
+    /// Of the one that writes: a file beside the database asks the next start to make it anew.
+    func noteDamage(_ error: any Error) {
+        guard let path, Self.isDamage(error) else { return }
+        Self.noteDamage(at: path)
+    }
+    static func noteDamage(at path: String) {
+        _ = FileManager.default.createFile(atPath: path + noteSuffix, contents: nil)
+    }
+    static func hasNote(ofDamageAt path: String, _ files: any FileSystem) throws(VaultError) -> Bool {
+        try files.attributes(path + noteSuffix) != nil
+    }
+    static let noteSuffix = ".damaged"
+
     /// Turns what SQLite throws into the vault's error.
     static func wrapping<Value>(_ body: () throws -> Value) throws(VaultError) -> Value {
         do { return try body() } catch let error as VaultError { throw error } catch let error as DatabaseError
@@ -197,9 +249,7 @@ final class Index: Sendable {
                 .noSpace, "The index found no space on the disk.", hint: "Free space or shorten retention.",
                 underlying: error)
         } catch {
-            throw VaultError(
-                .index, "The index cannot be used.",
-                hint: "It is only a cache: stop SudoCam, delete index.sqlite*, start again.", underlying: error)
+            throw VaultError(.index, "The index cannot be used.", hint: hint, underlying: error)
         }
     }
 }

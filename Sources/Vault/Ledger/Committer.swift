@@ -131,6 +131,7 @@ final class Committer: Sendable {
                 } catch {
                     // The ledger has it: the next commit, or the next start, brings it into the index.
                     state.isIndexBehind = true
+                    index.noteDamage(error)
                     alarm("\(Self.behind): \(error.reason) The ledger has what was recorded.")
                 }
             }

@@ -107,13 +107,15 @@ final class LedgerAhead: Sendable {
 
     /// Hands out every entry in order on the calling thread. Errors: the disk's, and `take`'s; when it returns or throws, nothing
     /// is read any more.
+    ///
+    /// - Parameter skipsDamage: as `LedgerReader.replay`'s.
     static func replay(
-        _ ledger: LedgerReader, checkpoint: Checkpoint?, reach: Int = DeletionsAhead.reach,
+        _ ledger: LedgerReader, checkpoint: Checkpoint?, reach: Int = DeletionsAhead.reach, skipsDamage: Bool = false,
         _ take: (Batch) throws(VaultError) -> Void
     ) throws(VaultError) -> Replayed {
         let ahead = LedgerAhead()
         for _ in 0..<depth { ahead.room.signal() }
-        Lane.serial("vault.replay").start { ahead.read(ledger, checkpoint, reach) }
+        Lane.serial("vault.replay").start { ahead.read(ledger, checkpoint, reach, skipsDamage) }
         var failure: VaultError?
         while true {
             ahead.filled.wait()
@@ -133,26 +135,37 @@ final class LedgerAhead: Sendable {
         }
     }
 
-    private func read(_ ledger: LedgerReader, _ checkpoint: Checkpoint?, _ reach: Int) {
+    private func read(_ ledger: LedgerReader, _ checkpoint: Checkpoint?, _ reach: Int, _ skipsDamage: Bool) {
         let result: Result<Replayed, VaultError>
-        do throws(VaultError) { result = .success(try replayed(ledger, checkpoint, reach)) } catch {
+        do throws(VaultError) { result = .success(try replayed(ledger, checkpoint, reach, skipsDamage)) } catch {
             result = .failure(error)
         }
         put(.end(result))
     }
 
     private func replayed(
-        _ ledger: LedgerReader, _ checkpoint: Checkpoint?, _ reach: Int
+        _ ledger: LedgerReader, _ checkpoint: Checkpoint?, _ reach: Int, _ skipsDamage: Bool
     ) throws(VaultError) -> Replayed {
         var replayed = Replayed()
+        // Once something was skipped no root is right any more.
         var tree = MerkleTree()
         var root = checkpoint?.count == 0 ? tree.root : nil
         var memory = Memory(
             seen: SeenObjects(expected: try ledger.countEntries()), ahead: DeletionsAhead(ledger, reach: reach))
         var batch = Batch(first: 0)
         var index = 0
-        while let bundle = try ledger.bundle(index) {
-            let first = tree.count
+        while true {
+            let bundle: LedgerReader.Bundle
+            var skipped = 0
+            do throws(VaultError) {
+                guard let next = try ledger.bundleInOrder(index) else { break }
+                bundle = next
+            } catch {
+                guard skipsDamage, error.code == .damaged, let cut = try ledger.bundle(index) else { throw error }
+                bundle = cut
+                skipped = MerkleTree.tileWidth - cut.entries.count
+            }
+            let first = index * MerkleTree.tileWidth
             try memory.ahead.look(from: first)
             let isCheckpointWithin =
                 checkpoint.map { $0.count > first && $0.count < first + MerkleTree.tileWidth } ?? false
@@ -169,11 +182,16 @@ final class LedgerAhead: Sendable {
                 }
                 if !batch.append(bytes) { replayed.malformed += 1 }
             }
+            for _ in 0..<skipped {
+                _ = tree.append(leaf: MerkleTree.leafHash([]))
+                batch.count += 1
+                replayed.malformed += 1
+            }
             memory.judge(&batch, firstClip: firstClip, firstOther: firstOther)
             if batch.count >= Self.batchSize {
                 guard put(&batch) else { break }
             }
-            if bundle.entries.count < MerkleTree.tileWidth { break }
+            if bundle.entries.count + skipped < MerkleTree.tileWidth { break }
             index += 1
         }
         if batch.count > 0 { _ = put(&batch) }

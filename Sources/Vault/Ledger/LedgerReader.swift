@@ -36,6 +36,26 @@ struct LedgerReader: Sendable {
         return bundle
     }
 
+    /// The same for who reads one bundle after another: only the last may be short. Errors: `.damaged` for another one that is.
+    func bundleInOrder(_ index: Int) throws(VaultError) -> Bundle? {
+        guard let bundle = try bundle(index) else { return nil }
+        guard bundle.entries.count < MerkleTree.tileWidth, try files.attributes(bundlePath(index + 1)) != nil else {
+            return bundle
+        }
+        // A writer may have filled it since.
+        let again = try self.bundle(index) ?? Bundle()
+        guard again.entries.count == MerkleTree.tileWidth else {
+            throw VaultError(
+                .damaged,
+                "\(bundlePath(index)) can be read up to its entry \(again.entries.count) only, and the ledger goes on behind it.",
+                hint: Self.damageHint)
+        }
+        return again
+    }
+    static let damageHint = """
+        `sudocam repair` mends it where the signature tells what stood there; else restore the file from any copy of the vault.
+        """
+
     /// The lines of a bundle one after another, for who keeps hardly any of them: `buffer` serves every bundle that fits into it.
     /// Returns their number; nil when there is no such bundle.
     func eachLine(
@@ -179,14 +199,31 @@ struct LedgerReader: Sendable {
     }
 
     /// Entries from `first` on, bundle by bundle; malformed ones come as nil.
-    func replay(from first: Int, _ body: (Int, LedgerEntry?) throws(VaultError) -> Void) throws(VaultError) {
+    ///
+    /// - Parameter skipsDamage: what follows a damaged length up to its bundle's end comes as nil too. Without, it throws `.damaged`.
+    func replay(
+        from first: Int, skipsDamage: Bool = false, _ body: (Int, LedgerEntry?) throws(VaultError) -> Void
+    ) throws(VaultError) {
         var index = first / MerkleTree.tileWidth
-        while let bundle = try bundle(index) {
-            for (offset, entry) in bundle.entries.enumerated() {
-                let position = index * MerkleTree.tileWidth + offset
-                if position >= first { try body(position, try? LedgerEntry(parsing: entry)) }
+        while true {
+            let bundle: Bundle
+            var isCut = false
+            do throws(VaultError) {
+                guard let next = try bundleInOrder(index) else { return }
+                bundle = next
+            } catch {
+                guard skipsDamage, error.code == .damaged, let cut = try self.bundle(index) else { throw error }
+                bundle = cut
+                isCut = true
             }
-            if bundle.entries.count < MerkleTree.tileWidth { return }
+            for offset in 0..<(isCut ? MerkleTree.tileWidth : bundle.entries.count) {
+                let position = index * MerkleTree.tileWidth + offset
+                guard position >= first else { continue }
+                let entry =
+                    offset < bundle.entries.count ? try? LedgerEntry(parsing: bundle.entries[offset]) : nil
+                try body(position, entry)
+            }
+            if !isCut, bundle.entries.count < MerkleTree.tileWidth { return }
             index += 1
         }
     }

@@ -21,6 +21,8 @@ struct LedgerWriter {
     /// What the checkpoint may not cover before it stands.
     private var owedTiles: [MerkleTree.Tile] = []
     private var isUnsigned = false
+    /// Entries were found that are not those that were signed, or no signature that is good.
+    let isContradicted: Bool
     /// What recovery found odd; shown as alarms.
     private(set) var alarms: [String] = []
 
@@ -49,12 +51,17 @@ struct LedgerWriter {
         if isChanged { try files.syncDirectory(path) }
     }
 
-    /// Recovers: cuts a torn entry off, checks the signed tree, takes in what was written behind it, signs anew.
+    /// Recovers: cuts a torn entry off, checks the signed tree, puts right what its hashes vouch for, takes in what was written behind
+    /// it, signs anew.
     ///
-    /// - Parameter isRewritingLast: after a failed sync: the last bundle goes into a new file, because what the old
-    ///   one's pages hold may never have reached the disk.
+    /// Errors: `.damaged` when entries that were signed cannot be told from one another: to go on they would have to be cut off.
+    /// - Parameters:
+    ///   - isRewritingLast: after a failed sync: the last bundle goes into a new file, because what the old
+    ///     one's pages hold may never have reached the disk.
+    ///   - givesUpDamage: the owner wants them cut off; the file as it was stays in quarantine.
     init(
-        _ reader: LedgerReader, vault: VaultID, key: LedgerKey, isRewritingLast: Bool = false
+        _ reader: LedgerReader, vault: VaultID, key: LedgerKey, isRewritingLast: Bool = false,
+        givesUpDamage: Bool = false
     ) throws(VaultError) {
         self.reader = reader
         self.vault = vault
@@ -62,6 +69,7 @@ struct LedgerWriter {
         var alarms: [String] = []
         var tree = MerkleTree()
         var signed: Checkpoint?
+        var isContradicted = false
         if try reader.files.attributes(reader.checkpointPath) != nil {
             do throws(VaultError) {
                 signed = try Checkpoint(
@@ -70,38 +78,36 @@ struct LedgerWriter {
                 alarms.append(error.reason + " A new one is signed over the entries found.")
                 try Self.keepContradicted(reader)
             }
+        } else if try reader.countEntries() > 0 {
+            alarms.append(
+                "The ledger's checkpoint was missing. A new one is signed over the entries found; whoever kept an older head can check them."
+            )
         }
         if let signed {
-            do throws(VaultError) {
-                tree = try reader.tree(count: signed.count)
-                if tree.root != signed.root {
-                    // A tile may be what is damaged: the entries, all read, tell.
-                    let repair = LedgerRepair(ledger: reader, vault: vault, verifier: key.verifier)
-                    let examination = try repair.examine()
-                    if examination.verdict == .vouched {
-                        try repair.rewriteTiles(examination)
-                        tree = try reader.tree(count: signed.count)
-                        alarms.append(
-                            "\(examination.tiles.count) tile(s) of the ledger were damaged and were computed anew.")
-                    } else {
-                        alarms.append("The ledger differs from its signed checkpoint. Run verify.")
-                        try Self.keepContradicted(reader)
-                    }
-                }
-            } catch {
-                alarms.append(error.reason)
+            let repair = LedgerRepair(ledger: reader, vault: vault, verifier: key.verifier)
+            if let known = try Self.tree(signedBy: signed, repair, &alarms) {
+                tree = known
+            } else {
+                isContradicted = true
+                try Self.checkCut(reader, signed, givesUpDamage: givesUpDamage)
+                alarms.append("The ledger differs from its signed checkpoint. Run verify.")
                 try Self.keepContradicted(reader)
-                tree = MerkleTree()
+                tree = try Self.treeFound(reader, upTo: signed.count)
             }
         }
         bundleCount = 0
         file = nil
         var tiles: [MerkleTree.Tile] = []
         var index = tree.count / MerkleTree.tileWidth
-        while let bundle = try reader.bundle(index) {
-            let known = max(0, tree.count - index * MerkleTree.tileWidth)
+        while let bundle = try reader.bundleInOrder(index) {
+            let first = index * MerkleTree.tileWidth
+            let known = max(0, tree.count - first)
             for entry in bundle.entries.dropFirst(known) { tiles += tree.append(leaf: MerkleTree.leafHash(entry)) }
             if bundle.entries.count < MerkleTree.tileWidth {
+                // What a crash tore lies behind a checkpoint that fits.
+                if bundle.fileCount > bundle.wholeCount, signed == nil || isContradicted {
+                    try Self.keep(reader, index, &alarms)
+                }
                 if isRewritingLast {
                     let bytes = try reader.files.contents(reader.bundlePath(index))
                     try reader.files.replace(reader.bundlePath(index), with: Array(bytes.prefix(bundle.wholeCount)))
@@ -116,6 +122,7 @@ struct LedgerWriter {
             }
             index += 1
         }
+        self.isContradicted = isContradicted
         self.tree = tree
         self.alarms = alarms
         owedTiles = tiles
@@ -123,6 +130,67 @@ struct LedgerWriter {
         do throws(VaultError) { try settle() } catch { if error.code != .noSpace { throw error } }
         takeSpace(for: 0)
         prepareNext()
+    }
+
+    /// The tree that was signed, once its tiles, and entries of which a bit was flipped, are put right; nil when the entries are others.
+    private static func tree(
+        signedBy checkpoint: Checkpoint, _ repair: LedgerRepair, _ alarms: inout [String]
+    ) throws(VaultError) -> MerkleTree? {
+        if let tree = try signedTree(checkpoint, repair.ledger) { return tree }
+        let mended = try repair.mend()
+        if !mended.isEmpty { alarms.append(LedgerRepair.told(mended)) }
+        let examination = try repair.examine()
+        guard examination.verdict == .vouched else { return nil }
+        if !examination.tiles.isEmpty {
+            try repair.rewriteTiles(examination)
+            alarms.append("\(examination.tiles.count) tile(s) of the ledger were damaged and were computed anew.")
+        }
+        return try signedTree(checkpoint, repair.ledger)
+    }
+    private static func signedTree(
+        _ checkpoint: Checkpoint, _ reader: LedgerReader
+    ) throws(VaultError) -> MerkleTree? {
+        do throws(VaultError) {
+            let tree = try reader.tree(count: checkpoint.count)
+            return tree.root == checkpoint.root ? tree : nil
+        } catch {
+            guard error.code == .damaged else { throw error }
+            return nil
+        }
+    }
+    /// Of the entries that are there, at most `count`; empty where not even that can be told.
+    private static func treeFound(_ reader: LedgerReader, upTo count: Int) throws(VaultError) -> MerkleTree {
+        let found = try reader.countEntries()
+        do throws(VaultError) { return try reader.tree(count: min(count, found)) } catch {
+            guard error.code == .damaged else { throw error }
+            return MerkleTree()
+        }
+    }
+
+    /// Whether to go on would cut off bytes of entries that were signed, or write a bundle before one that is there. Errors: `.damaged`.
+    private static func checkCut(
+        _ reader: LedgerReader, _ signed: Checkpoint, givesUpDamage: Bool
+    ) throws(VaultError) {
+        let found = try reader.countEntries()
+        guard found < signed.count else { return }
+        let (index, last) = (found / MerkleTree.tileWidth, (signed.count - 1) / MerkleTree.tileWidth)
+        let isWithin = index < last ? try reader.files.attributes(reader.bundlePath(last)) != nil : false
+        let isCut = try reader.bundle(index).map { $0.fileCount > $0.wholeCount } ?? false
+        guard isWithin || isCut && !givesUpDamage else { return }
+        throw VaultError(
+            .damaged,
+            "The ledger's last entries are damaged: \(found) can be read, and its checkpoint signs \(signed.count).",
+            hint: """
+                Nothing was cut off. \(LedgerReader.damageHint) Without a copy, `sudocam serve --accept-older-copy` goes on with \
+                the entries that can be read, and keeps the damaged file in quarantine.
+                """)
+    }
+    private static func keep(_ reader: LedgerReader, _ index: Int, _ alarms: inout [String]) throws(VaultError) {
+        let path = reader.bundlePath(index)
+        let name = "entries-" + String(MerkleTree.path(index).map { $0 == "/" ? "-" : $0 })
+        try Quarantine.keep(
+            try reader.files.contents(path), named: name, Layout(parent(of: reader.path)), reader.files)
+        alarms.append("\(path) ends in what is no entry, and is cut there; as it was it lies in quarantine.")
     }
 
     /// Recording goes on over entries that a signature contradicts, or one flipped bit would end it; but what was signed first is

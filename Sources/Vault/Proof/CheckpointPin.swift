@@ -95,13 +95,17 @@ public struct CheckpointPin: Sendable, Hashable, Codable {
         guard file.ledger.text(of: file.id) == pin.key else { return (.key, size) }
         guard size >= pin.size else { return (.rollback, size) }
         guard let root = Base64.decode(Array(pin.root.utf8), padded: true) else { return (.fork, size) }
-        // From the tiles; a damaged one is no other past, so all entries are asked before that is said.
-        if let tree = try? ledger.tree(count: pin.size), tree.root == root { return (.continues, size) }
-        return (try ledger.root(count: pin.size) == root ? .continues : .fork, size)
+        return (try ledger.hasRoot(root, count: pin.size) ? .continues : .fork, size)
     }
 }
 
 extension LedgerReader {
+    /// From the tiles; a damaged one is no other past, so all entries are asked before that is said.
+    fileprivate func hasRoot(_ root: MerkleTree.Hash, count: Int) throws(VaultError) -> Bool {
+        if let tree = try? tree(count: count), tree.root == root { return true }
+        return try self.root(count: count) == root
+    }
+
     /// The root of the first `count` entries, from the entries alone; nil when there are fewer.
     func root(count: Int) throws(VaultError) -> MerkleTree.Hash? {
         var tree = MerkleTree()
@@ -131,9 +135,11 @@ extension Vault {
     /// Refuses a vault that is not the pinned one as it was last seen. Reads only, so that nothing is written to a folder under
     /// an empty mount point or to another disk.
     ///
-    /// Errors: `.notFound`, `.otherVault`, `.olderCopy`, `.otherHistory`.
+    /// Errors: `.notFound`, `.otherVault`, `.olderCopy`, `.otherHistory`; `.damaged` when the ledger's entries are gone, or when damage
+    /// explains why they are not those that were seen.
+    /// - Parameter acceptsDamage: for whoever mends it.
     public static func recognise(
-        at path: String, as pin: CheckpointPin, acceptsOlderCopy: Bool = false,
+        at path: String, as pin: CheckpointPin, acceptsOlderCopy: Bool = false, acceptsDamage: Bool = false,
         files: any FileSystem = PosixFileSystem()
     ) async throws(VaultError) {
         try await Lane.serial("vault.recognise").run { () throws(VaultError) in
@@ -145,15 +151,27 @@ extension Vault {
                     .notFound, "\(layout.root) held vault \(pin.vault), and holds none now.",
                     hint: "Is its disk mounted? Nothing was written.")
             }
-            try recognise(file, layout, files, as: pin, acceptsOlderCopy: acceptsOlderCopy)
+            try recognise(
+                file, layout, files, as: pin, acceptsOlderCopy: acceptsOlderCopy, acceptsDamage: acceptsDamage)
         }
     }
 
-    static func recognise(
-        _ file: VaultFile, _ layout: Layout, _ files: any FileSystem, as pin: CheckpointPin, acceptsOlderCopy: Bool
+    private static func recognise(
+        _ file: VaultFile, _ layout: Layout, _ files: any FileSystem, as pin: CheckpointPin, acceptsOlderCopy: Bool,
+        acceptsDamage: Bool
     ) throws(VaultError) {
-        let (verdict, size) = try CheckpointPin.judge(
-            file, LedgerReader(files: files, path: layout.ledger), after: pin)
+        let ledger = LedgerReader(files: files, path: layout.ledger)
+        let (verdict, size) = try CheckpointPin.judge(file, ledger, after: pin)
+        if verdict == .rollback || verdict == .fork {
+            // An older copy has its entries, and a good signature of them.
+            try checkPresence(ledger)
+            if !acceptsOlderCopy, let damage = try damage(ledger, file) {
+                if acceptsDamage { return }
+                throw VaultError(
+                    .damaged, "The last entries of the ledger in \(layout.root) are damaged: \(damage).",
+                    hint: "Nothing was written. \(LedgerReader.damageHint)")
+            }
+        }
         switch verdict {
         case .first, .continues: return
         case .otherVault:
@@ -183,6 +201,22 @@ extension Vault {
                     with --accept-older-copy: the ledger will say so.
                     """)
         }
+    }
+
+    /// In what the entries of a ledger are not those that its own checkpoint signs, or end in none; nil when they are whole.
+    private static func damage(_ ledger: LedgerReader, _ file: VaultFile) throws(VaultError) -> String? {
+        let count = try ledger.countEntries()
+        if let note = try? ledger.files.contents(ledger.checkpointPath, limit: 1 << 16),
+            let signed = try? Checkpoint(verifying: note, vault: file.id, key: file.ledger)
+        {
+            if count < signed.count { return "\(count) can be read, and its checkpoint signs \(signed.count)" }
+            if try !ledger.hasRoot(signed.root, count: signed.count) {
+                return "they are not those that its checkpoint signs"
+            }
+        }
+        let last = try ledger.bundle(max(0, count - 1) / MerkleTree.tileWidth)
+        guard let last, last.fileCount > last.wholeCount else { return nil }
+        return "what follows the first \(count) is none"
     }
 
     /// Enters that an older copy goes on from here on purpose, when `pin` is ahead of this vault or beside it. Called before

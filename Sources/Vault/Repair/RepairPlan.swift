@@ -15,9 +15,11 @@ struct RepairPlan {
     func make(_ found: VerificationReport) throws(VaultError) -> (steps: [RepairStep], isBraked: Bool) {
         var steps: [RepairStep] = []
         var seen: Set<VerificationFinding.Subject> = []
-        // While entries are damaged nobody knows what the ledger would say of an object.
+        // While entries are damaged nobody knows what the ledger would say of an object. What a start went on over is settled.
         let isLedgerWhole = !found.findings.contains { finding in
-            guard case .entries = finding.subject else { return false }
+            guard case .entries = finding.subject, finding.detail != VerificationFinding.signedEarlier else {
+                return false
+            }
             return finding.kind == .damaged || finding.kind == .missing
         }
         for finding in found.findings where isAboutFiles(finding) && seen.insert(finding.subject).inserted {

@@ -29,6 +29,15 @@ public struct RepairStep: Sendable, Hashable, CustomStringConvertible {
         self.detail = detail
     }
     public var description: String { "\(action.rawValue): \(subject): \(detail)" }
+
+    /// What a dry run would mend `verify` still finds: entries of a bundle of which some are put right.
+    func isSettled(by mending: [RepairStep]) -> Bool {
+        guard action == .leave, case .entries(let range) = subject else { return false }
+        return mending.contains { step in
+            guard step.action == .recompute, case .entries(let mended) = step.subject else { return false }
+            return mended.lowerBound / MerkleTree.tileWidth == range.lowerBound / MerkleTree.tileWidth
+        }
+    }
 }
 
 public struct RepairOptions: Sendable {

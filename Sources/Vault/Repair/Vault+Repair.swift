@@ -29,7 +29,7 @@ extension Vault {
                 if options.isApplied { try vault.apply(plan.steps, options) }
                 return plan
             }
-            report.steps += steps
+            report.steps += steps.filter { !$0.isSettled(by: report.steps) }
             report.isBraked = isBraked
         } catch {
             await vault.close()
@@ -56,12 +56,11 @@ extension Vault {
         let repair = LedgerRepair(ledger: ledger, vault: file.id, verifier: file.ledger)
         var examination = try repair.examine()
         var steps: [RepairStep] = []
-        if case .damagedEntries(let positions) = examination.verdict {
-            for position in positions where try repair.mend(position, isApplied: isApplied) {
-                steps.append(
-                    RepairStep(
-                        .recompute, .entries(position..<position + 1),
-                        "one bit was flipped; the signed hash tells which"))
+        if case .damagedEntries(let mends) = examination.verdict {
+            let positions = isApplied ? try repair.mend() : mends.flatMap(\.positions)
+            steps = positions.map { position in
+                RepairStep(
+                    .recompute, .entries(position..<position + 1), "one bit was flipped; the signed hash tells which")
             }
             if isApplied, !steps.isEmpty { examination = try repair.examine() }
         }
@@ -89,7 +88,8 @@ extension Vault {
                 .damaged, what,
                 hint: """
                     Nothing was changed. Restore the folder ledger from any copy of the vault; what was recorded since is \
-                    adopted from the objects then.
+                    adopted from the objects then. Without a copy, `sudocam serve --accept-older-copy` goes on with the entries \
+                    that can be read; what it cuts off is kept in quarantine.
                     """)
         }
         return steps

@@ -63,9 +63,7 @@ struct LedgerVerification {
         report.entries = tree.count
         judge(checkpoint, tree, signedRoot, suspects, tileFindings)
         if let contradicted, contradictedRoot != contradicted.root {
-            add(
-                .damaged, .entries(0..<contradicted.count),
-                "differ from a checkpoint that was signed earlier and is kept as ledger/checkpoint.contradicted")
+            add(.damaged, .entries(0..<contradicted.count), VerificationFinding.signedEarlier)
         }
         if let lastVaultFile, lastVaultFile.digest != Digest.sha256(vaultFile) {
             add(.damaged, .vaultFile, "differs from what the ledger last recorded")

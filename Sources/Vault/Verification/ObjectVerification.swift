@@ -8,8 +8,8 @@ struct ObjectVerification: Sendable {
     /// A mirror's objects may all lie in its remote.
     var isFarAllowed = false
     let options: VerificationOptions
-    /// Opens with the key; nil without.
-    let open: (@Sendable (ClipRecord) throws(VaultError) -> ObjectReader)?
+    /// Opens with the key; nil without. It gives nil where that says nothing of the object.
+    let open: (@Sendable (ClipRecord) throws(VaultError) -> ObjectReader?)?
 
     /// Bytes read at a time: enough that the disk and SHA-256 set the pace, not the calls.
     private static let stride = 1 << 18
@@ -107,12 +107,12 @@ struct ObjectVerification: Sendable {
 
     /// With the key: every chunk, and the identity inside.
     private func openChunks(
-        _ clip: ClipRecord, _ open: (ClipRecord) throws(VaultError) -> ObjectReader,
+        _ clip: ClipRecord, _ open: (ClipRecord) throws(VaultError) -> ObjectReader?,
         _ findings: inout [VerificationFinding]
     ) {
         let subject = VerificationFinding.Subject.object(clip.object)
         do throws(VaultError) {
-            let reader = try open(clip)
+            guard let reader = try open(clip) else { return }
             for chunk in 0..<reader.chunkCount {
                 do throws(VaultError) {
                     var plain = try reader.readBlocking(at: chunk * AgePayload.chunkSize, count: AgePayload.chunkSize)

@@ -17,9 +17,15 @@ extension Vault {
     ) async throws(VaultError) -> VerificationReport {
         if options.opensObjects, !isUnlocked { throw Keyring.locked }
         let listed = try await verifyLedger()
-        let open: @Sendable (ClipRecord) throws(VaultError) -> ObjectReader = { [self] (clip) throws(VaultError) in
+        let closed = ClosedEpochs()
+        let open: @Sendable (ClipRecord) throws(VaultError) -> ObjectReader? = { [self] (clip) throws(VaultError) in
             if listed.shredded[clip.identity.epoch] != nil {
                 throw VaultError(.notFound, "Its epoch was shredded.")
+            }
+            do throws(VaultError) { _ = try epochIdentity(clip.identity.epoch) } catch {
+                guard error.code != .locked else { throw error }
+                closed.count(clip, error)
+                return nil
             }
             return try openBlocking(clip)
         }
@@ -35,6 +41,7 @@ extension Vault {
             report.evicted += outcome.evicted
         }
         report.findings = try await withoutNews(report.findings)
+        closed.enter(&report)
         return report
     }
 
@@ -235,6 +242,27 @@ extension Vault {
         // What was extra and is gone now is looked at again.
         guard let attributes = try files.attributes(path) else { return finding.kind == .extra }
         return abs(time.wallNow().microseconds - attributes.modified) < 10_000_000
+    }
+}
+
+/// Objects that nobody could try to open, because their epoch's file does not: it is what is damaged.
+private final class ClosedEpochs: Sendable {
+    private let epochs = Mutex<[EpochID: (objects: Int, reason: String)]>([:])
+
+    func count(_ clip: ClipRecord, _ error: VaultError) {
+        epochs.withLock { $0[clip.identity.epoch, default: (0, error.reason)].objects += 1 }
+    }
+
+    /// One finding an epoch: beside what its file's bytes told already.
+    func enter(_ report: inout VerificationReport) {
+        for (epoch, (objects, reason)) in epochs.withLock({ $0 }).sorted(by: { $0.key < $1.key }) {
+            let detail = "\(objects) object(s) sealed to it do not open: \(reason)"
+            if let place = report.findings.firstIndex(where: { $0.subject == .epoch(epoch) }) {
+                report.findings[place].detail += "; \(detail)"
+            } else {
+                report.add([VerificationFinding(.damaged, .epoch(epoch), detail)])
+            }
+        }
     }
 }
 

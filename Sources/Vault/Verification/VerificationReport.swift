@@ -59,6 +59,10 @@ public struct VerificationFinding: Sendable, Hashable, CustomStringConvertible {
         self.detail = detail
     }
 
+    /// The detail of a contradiction that stays for ever, though recording went on over it.
+    static let signedEarlier =
+        "differ from a checkpoint that was signed earlier and is kept as ledger/checkpoint.contradicted"
+
     public var description: String {
         "\(kind.rawValue): \(subject)" + (chunk.map { ", chunk \($0)" } ?? "") + ": \(detail)"
     }
