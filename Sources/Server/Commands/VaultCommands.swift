@@ -144,6 +144,8 @@ public enum VaultCommands {
         guard let id = try cameras(configuration, camera, vault).first else {
             throw ServerError(.configuration, "There is no camera \(camera).")
         }
+        // What lies there only is exported too.
+        try vault.openRemotes()
         let lease = ControlClient.lease(vault: configuration.vault, camera: id, range: range)
         defer { withExtendedLifetime(lease) {} }
         let movie = try await MovieExport(vault: vault, camera: id, range: range)
