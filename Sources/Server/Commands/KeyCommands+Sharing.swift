@@ -120,21 +120,22 @@ extension KeyCommands {
         }
         // First: that a key was given out stays in the ledger for ever.
         let output = try OutputFolder(folder)
+        let id = try await reading(configuration) { vault in try VaultCommands.camera(camera, configuration, vault) }
+        let midnight = WallTime(microseconds: utcDay * 86_400_000_000)
+        let lease = ControlClient.lease(
+            vault: configuration.vault, camera: id, range: TimeRange(midnight, midnight + 86_400_000_000))
+        defer { withExtendedLifetime(lease) {} }
+        // Unsealed it comes too, but sealed on its way: to an identity that lives as long as this call.
+        let carrier = try AgeIdentity.random()
+        let request = Request(
+            action: .export, credential: credential.kind,
+            recipient: (recipient ?? carrier.recipient).description, camera: id, day: utcDay,
+            plain: recipient == nil)
+        guard let export = try await ask(configuration, request, credential).export else {
+            throw ServerError(.refused, "The recorder did not say what it did.")
+        }
+        // Opened only now: what it knows is the vault of this moment, and the recorder may have named a clip that is a second old.
         return try await reading(configuration) { vault in
-            let id = try VaultCommands.camera(camera, configuration, vault)
-            let midnight = WallTime(microseconds: utcDay * 86_400_000_000)
-            let lease = ControlClient.lease(
-                vault: configuration.vault, camera: id, range: TimeRange(midnight, midnight + 86_400_000_000))
-            defer { withExtendedLifetime(lease) {} }
-            // Unsealed it comes too, but sealed on its way: to an identity that lives as long as this call.
-            let carrier = try AgeIdentity.random()
-            let request = Request(
-                action: .export, credential: credential.kind,
-                recipient: (recipient ?? carrier.recipient).description, camera: id, day: utcDay,
-                plain: recipient == nil)
-            guard let export = try await ask(configuration, request, credential).export else {
-                throw ServerError(.refused, "The recorder did not say what it did.")
-            }
             if recipient == nil {
                 let text = try carrier.open(Array(export.sealedIdentity))
                 defer { text.wipe() }
