@@ -169,7 +169,10 @@ public actor Pipeline {
             logger.notice("a new run begins", metadata: ["camera": "\(name)", "reason": "\(reason.rawValue)"])
             if reason == .clockStep {
                 gapReason = .clockStep
-                queue.push(.clockStep(from: lastTime ?? unit.capturedWall, to: unit.capturedWall))
+                let last = lastTime ?? unit.capturedWall
+                queue.push(.clockStep(from: last, to: unit.capturedWall))
+                // Set back, the clock comes by that time again: an outage until then is one all the same.
+                if unit.capturedWall < last { lastTime = nil }
             }
             queue.push(.runEnded)
             startRun()

@@ -469,6 +469,32 @@ private struct History {
         await vault.close()
     }
 
+    @Test func `S10: what a camera recorded that is in no configuration any more is kept and taken by the same rules`()
+        async throws
+    {
+        let temporary = try await TemporaryVault()
+        var vault = try await temporary.open()
+        let clips = try await Self.fill(vault, temporary, count: 12)
+        await vault.close()
+        // From now on only another one records, and rules and budgets name that one too.
+        vault = try await temporary.open()
+        let other = CameraID.random()
+        let last = temporary.time.wallNow()
+        #expect(try await vault.clips(camera: Self.camera, overlapping: TimeRange(clips[0].start, last)).count == 12)
+        var policy = RetentionPolicy()
+        policy.rules = [.init(cameras: [other], keep: 1), .init(keep: last - clips[5].start)]
+        policy.cameraBytes = [other: 1]
+        vault.setRetention(policy)
+        // Those that ended before the sixth began.
+        #expect(try await vault.applyRetention().deletions.map(\.clip) == Array(clips[..<5]))
+        policy.rules = []
+        policy.eachCameraBytes = clips[9...].reduce(0) { $0 + $1.byteCount }
+        vault.setRetention(policy)
+        #expect(try await vault.applyRetention().deletions.map(\.clip) == Array(clips[5..<9]))
+        #expect(try await vault.verify().findings == [])
+        await vault.close()
+    }
+
     @Test func `V23: passes that overlap take nothing twice, and a second process takes nothing`() async throws {
         let temporary = try await TemporaryVault()
         let vault = try await temporary.open()
