@@ -76,7 +76,7 @@ extension KeyCommands {
     ) async throws -> ClipRecord {
         guard let camera else { return try await vault.clip(named: what) }
         guard let time = FileTime.parse(what, now: time.wallNow()) else {
-            throw ServerError(.configuration, "\(what) is no time.", hint: FileTime.forms)
+            throw ServerError(.configuration, "\(what) is no time.", hint: "Write \(TimeForms.text).")
         }
         guard let clip = try await vault.clip(at: time, camera: try VaultCommands.camera(camera, configuration, vault))
         else {

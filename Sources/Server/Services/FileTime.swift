@@ -3,10 +3,6 @@ import Foundation
 
 /// Times as people write and read them: ISO 8601, UTC in file names and output, any offset on input.
 package enum FileTime {
-    /// What `parse` takes, for who wrote something else.
-    package static let forms =
-        "Write it as 2026-11-25T14:03:27Z, with an offset as +01:00, or as -90s, -5m, -2h, -1d or now."
-
     /// `20261125T140327Z`: no character that a file system or a header minds.
     package static func text(_ time: WallTime) -> String {
         date(time).formatted(.iso8601.dateSeparator(.omitted).timeSeparator(.omitted))
