@@ -1,4 +1,4 @@
--- The index: a cache of the ledger, version 3. May be deleted at any time; `user_version` is the schema's version.
+-- The index: a cache of the ledger, version 4. May be deleted at any time; `user_version` is the schema's version.
 -- Times are microseconds since the Unix epoch, UTC. Identifiers are 16-byte UUIDs, objects 32-byte SHA-256 digests.
 -- Cameras and epochs have short numbers here, in the order in which the ledger first names them: a million clips repeat them.
 
@@ -72,6 +72,16 @@ CREATE TABLE gap (
     reason TEXT NOT NULL
 );
 CREATE INDEX gap_by_time ON gap (camera, start, "end");
+
+-- Something noticed in a camera's footage; a later ledger entry of the same event makes it longer.
+CREATE TABLE event (
+    event BLOB PRIMARY KEY NOT NULL,
+    camera INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL,
+    label TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX event_by_time ON event (camera, start, "end");
 
 -- Objects the ledger says are gone, so that an interrupted removal is finished and not taken for a find.
 CREATE TABLE deleted (

@@ -22,6 +22,7 @@ public enum CameraName {}
 public enum RunName {}
 public enum EpochName {}
 public enum HoldName {}
+public enum EventName {}
 
 public typealias VaultID = Identifier<VaultName>
 public typealias CameraID = Identifier<CameraName>
@@ -31,6 +32,8 @@ public typealias RunID = Identifier<RunName>
 public typealias EpochID = Identifier<EpochName>
 /// One range of time that retention leaves alone until it is released.
 public typealias HoldID = Identifier<HoldName>
+/// Something noticed in a camera's footage.
+public typealias EventID = Identifier<EventName>
 
 /// Names an object: the SHA-256 of its sealed bytes.
 ///

@@ -19,6 +19,8 @@ public actor Pipeline {
         public var codec: String?
         public var width = 0
         public var height = 0
+        /// Since when the camera delivers a picture that does not change; nil while it changes.
+        public var frozenSince: WallTime?
     }
 
     public nonisolated let camera: CameraID
@@ -38,6 +40,8 @@ public actor Pipeline {
     private let queue: RecordingQueue
     public private(set) var status: Status
     private let changed: @Sendable () -> Void
+    private var stillness = StillnessMachine()
+    private let (looks, seen) = AsyncStream.makeStream(of: StillnessMachine.Look.self, bufferingPolicy: .bufferingNewest(1))
 
     /// - Parameters:
     ///   - lastRecorded: where this camera's footage ended before this start; the time since becomes a gap.
@@ -82,6 +86,13 @@ public actor Pipeline {
                     let name = await name
                     logger.error("a gap could not be entered", metadata: ["camera": "\(name)", "error": "\(error)"])
                 }
+            case .event(let event):
+                do {
+                    try await vault.recordEvent(event)
+                } catch {
+                    let name = await name
+                    logger.error("an event could not be entered", metadata: ["camera": "\(name)", "error": "\(error)"])
+                }
             case .clockStep(let from, let to):
                 do {
                     try await vault.recordClockStep(from: from, to: to)
@@ -95,7 +106,18 @@ public actor Pipeline {
         await recorder.stop()
     }
 
-    public nonisolated func stop() { queue.finish() }
+    /// Works off the key frames that may show a picture that stands still until `stop`; behind, it leaves some out.
+    public nonisolated func watchPicture() async {
+        for await look in looks {
+            guard let picture = await PictureGrid.decoding(look.unit) else { continue }
+            await saw(picture, look)
+        }
+    }
+
+    public nonisolated func stop() {
+        seen.finish()
+        queue.finish()
+    }
 
     /// The run goes on; the next clip carries the new name.
     public func rename(_ name: String) async {
@@ -134,6 +156,7 @@ public actor Pipeline {
         held = []
         gapReason = .disconnected
         hub.clear()
+        tell(stillness.end())
     }
 
     /// Frames were left out before they came here.
@@ -182,6 +205,7 @@ public actor Pipeline {
     }
 
     private func startRun() {
+        tell(stillness.end())
         run = .random()
         line = nil
         held = []
@@ -192,6 +216,11 @@ public actor Pipeline {
         let timed = TimedUnit(
             unit: unit, time: placement.time, decodeTime: placement.decodeTime, run: run, parameters: parameters)
         hub.publish(timed)
+        switch stillness.take(timed) {
+        case .look(let look): seen.yield(look)
+        case .told(let finding): tell(finding)
+        case nil: break
+        }
         guard queue.admit(unit) else {
             gapReason = .overload
             return
@@ -211,6 +240,22 @@ public actor Pipeline {
         }
         queue.push(.gap(TimeRange(last, unit.time), gapReason))
         gapReason = .noSignal
+    }
+
+    private func saw(_ picture: PictureGrid, _ look: StillnessMachine.Look) {
+        guard look.unit.run == run else { return }
+        tell(stillness.see(picture, at: look.unit.time))
+    }
+
+    private func tell(_ finding: StillnessMachine.Finding?) {
+        guard let finding else { return }
+        let event = EventRecord(event: finding.event, camera: camera, range: finding.range, label: .frozen)
+        queue.push(.event(event))
+        status.frozenSince = finding.isOver ? nil : finding.range.start
+        logger.notice(
+            finding.isOver ? "the picture moves again" : "the picture does not change any more",
+            metadata: ["camera": "\(name)", "since": "\(finding.range.start)"])
+        changed()
     }
 
     private func describe(_ parameters: CodecParameters) {

@@ -8,6 +8,7 @@ final class RecordingQueue: Sendable {
     enum Item: Sendable {
         case unit(TimedUnit)
         case gap(TimeRange, GapReason)
+        case event(EventRecord)
         case clockStep(from: WallTime, to: WallTime)
         case runEnded
     }

@@ -169,6 +169,7 @@ extension Vault {
                 switch entry.body {
                 case .clip(let clip): hub.send(.committed(clip))
                 case .gap(let gap): hub.send(.gap(gap))
+                case .event(let event): hub.send(.event(event))
                 default: break
                 }
             }

@@ -39,6 +39,9 @@ extension Vault {
     public func gaps(camera: CameraID, overlapping range: TimeRange) async throws(VaultError) -> [GapRecord] {
         try await index.gaps(camera, overlapping: range)
     }
+    public func events(camera: CameraID, overlapping range: TimeRange) async throws(VaultError) -> [EventRecord] {
+        try await index.events(camera, overlapping: range)
+    }
     /// From the first clip's start to the last one's end; nil without clips.
     public func span(camera: CameraID) async throws(VaultError) -> TimeRange? { try await index.span(camera) }
 

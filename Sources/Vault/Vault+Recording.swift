@@ -233,6 +233,11 @@ extension Vault {
         guard !range.isEmpty else { throw VaultError(.invalid, "A gap ends after it starts.") }
         try await commit(.gap(GapRecord(camera: camera, range: range, reason: reason)))
     }
+    /// Errors: `.invalid` for one that ends before it starts.
+    public func recordEvent(_ event: EventRecord) async throws(VaultError) {
+        guard !event.range.isEmpty else { throw VaultError(.invalid, "An event ends after it starts.") }
+        try await commit(.event(event))
+    }
     /// That a camera was added or removed; its name does not stand in the ledger.
     public func recordCamera(_ camera: CameraID, _ change: CameraChange) async throws(VaultError) {
         try await commit(.camera(camera, change))

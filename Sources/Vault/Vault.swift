@@ -13,6 +13,7 @@ public enum VaultMode: Sendable, Hashable {
 public enum VaultEvent: Sendable, Hashable {
     case committed(ClipRecord)
     case gap(GapRecord)
+    case event(EventRecord)
     case deleted(ClipRecord, RetentionCause)
     case locked
     case unlocked

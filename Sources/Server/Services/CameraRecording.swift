@@ -51,6 +51,7 @@ final class CameraRecording: Sendable {
     func run() async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.pipeline.runRecorder() }
+            group.addTask { await self.pipeline.watchPicture() }
             await capture()
         }
         tellOver.finish()

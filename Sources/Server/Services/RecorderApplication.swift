@@ -143,7 +143,7 @@ struct IdleLock: Service {
                     "deleted, since the disk is full",
                     metadata: ["camera": "\(clip.camera)", "from": "\(clip.start)", "to": "\(clip.end)"])
                 changes.changed()
-            case .committed, .gap, .deleted, .locked, .unlocked: changes.changed()
+            case .committed, .gap, .event, .deleted, .locked, .unlocked: changes.changed()
             }
         }
     }

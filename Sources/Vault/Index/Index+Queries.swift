@@ -177,6 +177,26 @@ extension Index {
         }
     }
 
+    func events(_ camera: CameraID, overlapping range: TimeRange) async throws(VaultError) -> [EventRecord] {
+        try await reading { db in
+            try Row.fetchAll(
+                db,
+                sql:
+                    """
+                    SELECT event, start, "end", label FROM event
+                    WHERE camera = (SELECT number FROM camera WHERE uuid = ?1) AND start < ?2 AND "end" > ?3
+                    ORDER BY start, event
+                    """,
+                arguments: [camera.blob, range.end.microseconds, range.start.microseconds]
+            ).map { row in
+                EventRecord(
+                    event: try EventID(blob: row[0]), camera: camera,
+                    range: TimeRange(WallTime(microseconds: row[1]), WallTime(microseconds: row[2])),
+                    label: EventLabel(rawValue: row[3]) ?? .unknown)
+            }
+        }
+    }
+
     /// From the first clip's start to the last one's end.
     func span(_ camera: CameraID) async throws(VaultError) -> TimeRange? {
         try await reading { db in
@@ -301,7 +321,7 @@ extension Index {
     package func dump() throws(VaultError) -> [String] {
         try Self.wrapping {
             try database.read { db in
-                try ["meta", "camera", "epoch", "clip", "gap", "sealing", "deleted", "hold"].flatMap { table in
+                try ["meta", "camera", "epoch", "clip", "gap", "event", "sealing", "deleted", "hold"].flatMap { table in
                     try Row.fetchAll(db, sql: "SELECT * FROM \(table) ORDER BY 1").map { table + $0.description }
                 }
             }

@@ -8,7 +8,7 @@ import GRDB
 /// One process writes and checkpoints it (`flock` sees to that): Debian 12's SQLite 3.40.1 corrupts a database when two
 /// connections checkpoint at once. Readers are `query_only`.
 final class Index: Sendable {
-    static let schemaVersion = 3
+    static let schemaVersion = 4
     /// Longer, or ending before it starts: such a clip's times cannot be (case T10).
     static let plausibleDuration: Int64 = 3_600_000_000
     /// Year 9999: beyond it no calendar of ours goes.
@@ -215,7 +215,8 @@ final class Index: Sendable {
         ("clip INDEXED BY clip_by_time", ["camera", "start", #""end""#], "WHERE implausible = 0"),
         ("clip INDEXED BY clip_of_kind", ["camera", "start"], "WHERE kind > 0"),
         ("clip INDEXED BY clip_doubtful", ["camera", "start"], "WHERE doubtful = 1"), ("gap", ["entry"], ""),
-        ("gap INDEXED BY gap_by_time", ["camera", "start", #""end""#], ""), ("deleted", ["object"], ""),
+        ("gap INDEXED BY gap_by_time", ["camera", "start", #""end""#], ""), ("event", ["event"], ""),
+        ("event INDEXED BY event_by_time", ["camera", "start", #""end""#], ""), ("deleted", ["object"], ""),
         ("deleted INDEXED BY deleted_pending", ["object"], "WHERE pending = 1"), ("hold", ["hold"], ""),
         ("sealing", ["epoch"], ""),
     ]

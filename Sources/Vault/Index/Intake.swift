@@ -121,6 +121,7 @@ struct Intake: ~Copyable {
                 position, try numbers.camera(gap.camera, db), gap.range.start.microseconds,
                 gap.range.end.microseconds, gap.reason.rawValue,
             ])
+        case .event(let event): try note(event)
         case .epoch(let epoch):
             try db.cachedStatement(
                 sql: "UPDATE epoch SET camera = ?, day = ?, recipient = ?, file = ? WHERE number = ? AND camera IS NULL"
@@ -162,6 +163,19 @@ struct Intake: ~Copyable {
         case .fetch(let record): try set(evicted: false, record.objects)
         case .camera, .clock, .export, .share, .other: break
         }
+    }
+
+    /// A second entry of an event makes it longer, and nothing else of it another.
+    private mutating func note(_ event: EventRecord) throws {
+        try db.cachedStatement(
+            sql: #"""
+                INSERT INTO event (event, camera, start, "end", label) VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT (event) DO UPDATE SET "end" = max("end", excluded."end") WHERE camera = excluded.camera
+                """#
+        ).execute(arguments: [
+            event.event.blob, try numbers.camera(event.camera, db), event.range.start.microseconds,
+            event.range.end.microseconds, event.label.rawValue,
+        ])
     }
 
     private mutating func set(evicted: Bool, _ objects: [ObjectID]) throws {

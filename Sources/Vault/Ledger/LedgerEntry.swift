@@ -6,6 +6,7 @@ struct LedgerEntry: Sendable, Hashable {
         case clip(ClipRecord)
         case epoch(EpochRecord)
         case gap(GapRecord)
+        case event(EventRecord)
         case camera(CameraID, CameraChange)
         /// The wall clock was set; `isConfirmed`: the owner or a time server vouches for the new time.
         case clock(from: WallTime, to: WallTime, isConfirmed: Bool)
@@ -93,6 +94,13 @@ struct LedgerEntry: Sendable, Hashable {
             number("start", gap.range.start.microseconds)
             number("end", gap.range.end.microseconds)
             text("reason", gap.reason.rawValue)
+        case .event(let event):
+            begin("event")
+            text("event", event.event)
+            text("camera", event.camera)
+            number("start", event.range.start.microseconds)
+            number("end", event.range.end.microseconds)
+            text("label", event.label.rawValue)
         case .camera(let camera, let change):
             begin("camera")
             text("camera", camera)
@@ -249,6 +257,15 @@ struct LedgerEntry: Sendable, Hashable {
             return .gap(
                 GapRecord(
                     camera: camera, range: TimeRange(start, end), reason: GapReason(rawValue: reason) ?? .unknown))
+        case "event":
+            guard let event = identifier("event", as: EventName.self),
+                let camera = identifier("camera", as: CameraName.self), let start = time("start"),
+                let end = time("end"), let label = text("label")
+            else { return nil }
+            return .event(
+                EventRecord(
+                    event: event, camera: camera, range: TimeRange(start, end),
+                    label: EventLabel(rawValue: label) ?? .unknown))
         case "camera":
             guard let camera = identifier("camera", as: CameraName.self),
                 let change = text("change").flatMap(CameraChange.init(rawValue:))

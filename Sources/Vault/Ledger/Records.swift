@@ -81,6 +81,30 @@ public struct GapRecord: Sendable, Hashable {
     }
 }
 
+/// What was noticed in a camera's footage.
+public enum EventLabel: String, Sendable, Hashable, Codable, CaseIterable {
+    /// The camera delivers, and its picture does not change (case I13).
+    case frozen
+    /// What a newer version noticed.
+    case unknown
+}
+
+/// Something noticed in a stretch of a camera's footage. A later entry with the same identity makes it longer: one that goes on is
+/// entered when it is noticed, and again when it is over.
+public struct EventRecord: Sendable, Hashable {
+    public var event: EventID
+    public var camera: CameraID
+    public var range: TimeRange
+    public var label: EventLabel
+
+    public init(event: EventID, camera: CameraID, range: TimeRange, label: EventLabel) {
+        self.event = event
+        self.camera = camera
+        self.range = range
+        self.label = label
+    }
+}
+
 /// One camera's UTC day: who its objects are sealed to.
 struct EpochRecord: Sendable, Hashable {
     var epoch: EpochID

@@ -68,6 +68,7 @@ extension Remote {
                     try state.assumed(clip.object)
                     vault.hub.send(.committed(clip))
                 case .gap(let gap): vault.hub.send(.gap(gap))
+                case .event(let event): vault.hub.send(.event(event))
                 default: break
                 }
             }

@@ -15,7 +15,7 @@ public struct LedgerRebuild: Sendable {
 
 extension Vault {
     /// The ledger's entries are gone and no copy has them: begins a new one from the headers of the objects and the epochs'
-    /// files, without a key. Its first entry says so. What a header does not tell is lost: gaps, holds, policies, receipts of
+    /// files, without a key. Its first entry says so. What a header does not tell is lost: gaps, events, holds, policies, receipts of
     /// deletions, classes of clips; a clip's end is where the next one of its run begins, else when it was last written.
     ///
     /// The new ledger is whole before it takes the old one's place, whose remains go to `quarantine/`; then the index is made

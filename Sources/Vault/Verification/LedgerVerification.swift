@@ -212,7 +212,7 @@ struct LedgerVerification {
             for object in record.objects { try objects.append(eviction: object, position: position) }
         case .fetch(let record):
             for object in record.objects { try objects.append(eviction: object, isBack: true, position: position) }
-        case .gap, .camera, .clock, .share, .rebuilt, .other: break
+        case .gap, .event, .camera, .clock, .share, .rebuilt, .other: break
         }
     }
 }
