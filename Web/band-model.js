@@ -91,6 +91,21 @@ export class BandModel {
             : before === undefined ? 'before-first' : after === undefined ? 'after-last' : 'not-recorded';
         return {gap: {from: before, to: after, reason}};
     }
+
+    /**
+     * The event whose mark lies nearest to x, and not further away than a finger is wide; its mark stands where it began.
+     * @param {{events?: {from: number, to: number, label: string}[]} | null} timeline @param {number} x
+     */
+    eventAt(timeline, x, reach = 14) {
+        let nearest = null, least = reach;
+        for (const event of timeline?.events ?? []) {
+            const [from, to] = [this.xOf(event.from), this.xOf(event.to)];
+            // On its bar is on it; beside it its beginning counts.
+            const distance = x >= from && x <= to ? Math.min(x - from, reach / 2) : Math.abs(x - from);
+            if (distance <= least) { nearest = event; least = distance; }
+        }
+        return nearest;
+    }
 }
 
 /** @param {number} time */
@@ -149,6 +164,9 @@ export function tickText({time, unit}, span) {
     if (unit === 'day') return date.toLocaleDateString(undefined, {weekday: span < 14 * DAY ? 'short' : undefined, day: 'numeric', month: 'short'});
     return date.toLocaleDateString(undefined, date.getMonth() ? {month: 'short', day: span < 60 * DAY ? 'numeric' : undefined} : {month: 'short', year: 'numeric'});
 }
+
+/** What was noticed. */
+export const eventWords = {frozen: 'picture does not change', unknown: 'event'};
 
 export const gapWords = {
     disconnected: 'camera offline', noSignal: 'no picture', paused: 'paused', stopped: 'recorder off', diskFull: 'disk full',

@@ -1,12 +1,12 @@
 // <sudo-band>: one canvas that answers finger, mouse, wheel and keys. The playhead stands still, time moves under it.
 // Events: scrub (time; the hand moves), release (time; it let go), pick (time; a tap), moved (another stretch is shown).
-import {BandModel, clockText, fullText, gapWords, tickText, MINUTE, SECOND} from './band-model.js';
+import {BandModel, clockText, eventWords, fullText, gapWords, tickText, MINUTE, SECOND} from './band-model.js';
 
-const TOP = 26, FOOT = 12, CLICK = 4;
+const TOP = 26, FOOT = 16, CLICK = 4;
 
 export class SudoBand extends HTMLElement {
     model = new BandModel(Date.now() * 1000);
-    /** @type {{recorded: number[][], gaps: {from: number, to: number, reason: string}[], from: number, to: number} | null} */
+    /** @type {{recorded: number[][], gaps: {from: number, to: number, reason: string}[], events?: {from: number, to: number, label: string}[], from: number, to: number} | null} */
     timeline = null;
     /** marked range for export */
     marks = {from: null, to: null};
@@ -15,7 +15,7 @@ export class SudoBand extends HTMLElement {
     isDragging = false;
     #canvas = document.createElement('canvas');
     #pointers = new Map();
-    #moved = 0; #wasPinch = false; #velocity = 0; #lastMove = 0; #busySince = 0; #frame = 0; #wheelEnd = 0; #hover = null; #spoken = 0;
+    #moved = 0; #wasPinch = false; #velocity = 0; #lastMove = 0; #busySince = 0; #frame = 0; #wheelEnd = 0; #hover = null; #pointed = /** @type {any} */ (null); #spoken = 0;
     #colours = {}; #isStill = matchMedia('(prefers-reduced-motion: reduce)');
 
     connectedCallback() {
@@ -33,6 +33,7 @@ export class SudoBand extends HTMLElement {
         matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { this.#readColours(); this.draw(); });
     }
 
+    get #bar() { return Math.max(16, this.clientHeight - TOP - FOOT); }
     get now() { return Date.now() * 1000 + this.offset; }
 
     /** The time on the screen; ignored while somebody drags. @param {number} time */
@@ -73,6 +74,8 @@ export class SudoBand extends HTMLElement {
         const before = this.#pointers.get(event.pointerId);
         if (before === undefined) {
             this.#hover = event.pointerType === 'mouse' ? event.offsetX : null;
+            this.#pointed = this.#hover === null ? null : this.#eventUnder(event);
+            this.title = this.#pointed ? eventWords[this.#pointed.label] ?? this.#pointed.label : '';
             this.draw();
             return;
         }
@@ -108,7 +111,7 @@ export class SudoBand extends HTMLElement {
         if (!this.#pointers.delete(event.pointerId) || this.#pointers.size) return;
         if (!this.isDragging) {
             if (this.#wasPinch) this.#emit('moved');
-            else if (event.type === 'pointerup') this.#emit('pick', this.model.timeAt(event.offsetX));
+            else if (event.type === 'pointerup') this.#emit('pick', this.#eventUnder(event)?.from ?? this.model.timeAt(event.offsetX));
             return;
         }
         const rested = this.#isStill.matches || event.timeStamp - this.#lastMove > 80;
@@ -172,8 +175,9 @@ export class SudoBand extends HTMLElement {
         paint.clearRect(0, 0, width, height);
         paint.font = this.#colours.font;
         paint.textAlign = 'center';
-        const bar = Math.max(16, height - TOP - FOOT);
+        const bar = this.#bar;
         this.#paintStretches(paint, width, bar);
+        this.#paintEvents(paint, width, bar);
         this.#paintTicks(paint, bar);
         this.#paintHead(paint, width, bar);
         if (this.#busySince) this.draw();
@@ -235,6 +239,24 @@ export class SudoBand extends HTMLElement {
         }
     }
 
+    /** Marks lie below the bar: there a tap opens the instant at which the event began. @param {PointerEvent} event */
+    #eventUnder(event) {
+        return event.offsetY > TOP + this.#bar - 8 ? this.model.eventAt(this.timeline, event.offsetX) : null;
+    }
+
+    #paintEvents(paint, width, bar) {
+        const y = TOP + bar + FOOT / 2;
+        for (const event of this.timeline?.events ?? []) {
+            const left = this.model.xOf(event.from), right = this.model.xOf(event.to);
+            if (right < -5 || left > width + 5) continue;
+            paint.fillStyle = this.#colours['mark-edge'];
+            paint.fillRect(Math.max(0, left), y - 1, Math.max(1, Math.min(width, right) - Math.max(0, left)), 2);
+            paint.beginPath();
+            paint.arc(left, y, event === this.#pointed ? 5 : 4, 0, 2 * Math.PI);
+            paint.fill();
+        }
+    }
+
     #paintTicks(paint, bar) {
         const {model} = this, colours = this.#colours;
         for (const tick of model.ticks()) {
@@ -249,7 +271,8 @@ export class SudoBand extends HTMLElement {
     #paintHead(paint, width, bar) {
         const middle = Math.round(width / 2), colours = this.#colours;
         if (this.#hover !== null && Math.abs(this.#hover - middle) > 6) {
-            const text = clockText(this.model.timeAt(this.#hover), this.model.span < 180 * MINUTE);
+            const time = this.#pointed?.from ?? this.model.timeAt(this.#hover);
+            const text = clockText(time, this.model.span < 180 * MINUTE) + (this.#pointed ? ` ${eventWords[this.#pointed.label] ?? this.#pointed.label}` : '');
             const size = paint.measureText(text).width + 12;
             const at = Math.min(width - size / 2, Math.max(size / 2, this.#hover));
             paint.fillStyle = colours['text-soft'];

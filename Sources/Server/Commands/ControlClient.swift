@@ -13,6 +13,8 @@ public enum ControlClient {
             public var name: String?
             public var state: String
             public var reason: String?
+            /// Since when it delivers a picture that does not change; ISO 8601.
+            public var frozenSince: String?
         }
         public var version: String
         public var locked: Bool
@@ -38,7 +40,9 @@ public enum ControlClient {
         return Status(
             version: state.version, locked: state.locked,
             cameras: state.cameras.map {
-                Status.Camera(id: $0.id.description, name: $0.name, state: $0.state.rawValue, reason: $0.reason)
+                Status.Camera(
+                    id: $0.id.description, name: $0.name, state: $0.state.rawValue, reason: $0.reason,
+                    frozenSince: $0.frozenSince.map(FileTime.iso))
             }, verifiedSince: state.verifiedSince.map(FileTime.iso), alarms: state.alarms,
             remotes: (state.remotes ?? []).map {
                 Status.Remote(

@@ -61,6 +61,12 @@ public struct Configuration: Sendable, Equatable {
         case file(String)
     }
 
+    /// How the owner is told of what goes wrong.
+    public struct Notify: Sendable, Equatable {
+        /// A program by its whole path, and its arguments; the sentence is one more. No shell.
+        public var command: [String]
+    }
+
     /// Folder of the vault; relative to the file's folder.
     public var vault: String
     public var listen = Listen(host: "127.0.0.1", port: 8480)
@@ -78,6 +84,8 @@ public struct Configuration: Sendable, Equatable {
     public var unlock: AutomaticUnlock?
     public var retention = Retention()
     public var scrub = Scrub()
+    /// Nil: page, status, metrics and log tell.
+    public var notify: Notify?
     public var cameras: [Camera] = []
     /// Where the vault's last state is remembered; no key of the file. Nil: nowhere.
     public var pins: String?

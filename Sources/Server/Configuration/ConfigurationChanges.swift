@@ -30,6 +30,7 @@ struct ConfigurationChanges: Sendable, Equatable {
         apply("lock-after-minutes", \.lockAfterMinutes, old, new)
         apply("retention", \.retention, old, new)
         apply("scrub", \.scrub, old, new)
+        apply("notify", \.notify, old, new)
         compare(old.cameras, new.cameras)
     }
 

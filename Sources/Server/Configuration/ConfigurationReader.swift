@@ -91,6 +91,7 @@ public struct ConfigurationReader {
             case "unlock": configuration.unlock = unlock(value, folder)
             case "retention": configuration.retention = retention(value)
             case "scrub": configuration.scrub = scrub(value)
+            case "notify": configuration.notify = notify(value)
             case "cameras": configuration.cameras = cameras(value, folder)
             default: add(keyNode, "unknown key `\(key)`\(suggestion(key, Self.keys))")
             }
@@ -107,7 +108,7 @@ public struct ConfigurationReader {
 
     static let keys = [
         "vault", "listen", "tls", "host-names", "media-port", "media-addresses", "clip-seconds", "lock-after-minutes",
-        "unlock", "retention", "scrub", "cameras",
+        "unlock", "retention", "scrub", "notify", "cameras",
     ]
 
     // MARK: Values
@@ -183,6 +184,33 @@ public struct ConfigurationReader {
             return nil
         }
         return Configuration.TLS(certificate: certificate, key: key)
+    }
+
+    private mutating func notify(_ node: Node) -> Configuration.Notify? {
+        guard let mapping = node.mapping else {
+            add(node, "`notify` wants `command`, as in `notify: { command: [/usr/local/bin/tell-me] }`")
+            return nil
+        }
+        var command: [String]?
+        for (keyNode, value) in mapping {
+            let key = keyNode.string ?? ""
+            guard key == "command" else {
+                add(keyNode, "unknown key `\(key)` in `notify`\(suggestion(key, ["command"]))")
+                continue
+            }
+            let words = list(value, "command")
+            command = words
+            if words.first?.hasPrefix("/") == false {
+                add(value, "`command` begins with a program's whole path, as in /usr/bin/logger; no shell looks for it")
+            } else if words.isEmpty, value.sequence != nil {
+                add(value, "`command` wants a program and its arguments, as in `[/usr/bin/logger, -t, sudocam]`")
+            }
+        }
+        guard let command else {
+            add(node, "`notify` wants `command`")
+            return nil
+        }
+        return Configuration.Notify(command: command)
     }
 
     private mutating func cameras(_ node: Node, _ folder: String) -> [Configuration.Camera] {

@@ -183,11 +183,17 @@ struct Routes: Sendable {
             var to: WallTime
             var reason: String
         }
+        struct Event: Encodable {
+            var from: WallTime
+            var to: WallTime
+            var label: EventLabel
+        }
         struct Body: Encodable {
             var from: WallTime
             var to: WallTime
             var recorded: [[WallTime]]
             var gaps: [Gap]
+            var events: [Event]
         }
         do {
             var recorded = try await recorder.vault.timeline(camera: camera, range: range, buckets: pixels)
@@ -198,14 +204,31 @@ struct Routes: Sendable {
             let narrowest = range.duration / Int64(pixels)
             let gaps = try await recorder.vault.gaps(camera: camera, overlapping: range)
                 .filter { $0.range.duration >= narrowest }
+            let events = try await recorder.vault.events(camera: camera, overlapping: range)
             return .json(
                 Body(
                     from: range.start, to: range.end,
                     recorded: Self.merged(recorded, closer: narrowest).map { [$0.start, $0.end] },
-                    gaps: gaps.map { Gap(from: $0.range.start, to: $0.range.end, reason: $0.reason.rawValue) }))
+                    gaps: gaps.map { Gap(from: $0.range.start, to: $0.range.end, reason: $0.reason.rawValue) },
+                    events: Self.merged(events, closer: narrowest).map {
+                        Event(from: $0.range.start, to: $0.range.end, label: $0.label)
+                    }))
         } catch {
             return .problem(.internalServerError, error.code.rawValue, error.reason, hint: error.hint)
         }
+    }
+
+    /// Of one kind, those that begin no further apart than that are one.
+    static func merged(_ events: [EventRecord], closer: Int64) -> [EventRecord] {
+        var merged: [EventRecord] = []
+        for event in events {
+            if let last = merged.last, last.label == event.label, event.range.start - last.range.start < closer {
+                merged[merged.count - 1].range.end = max(last.range.end, event.range.end)
+            } else {
+                merged.append(event)
+            }
+        }
+        return merged
     }
 
     static func merged(_ ranges: [TimeRange], closer: Int64) -> [TimeRange] {

@@ -15,6 +15,8 @@ struct StateReport: Codable, Sendable, Equatable {
         var state: CameraState
         var since: WallTime
         var reason: String?
+        /// Since when it delivers a picture that does not change.
+        var frozenSince: WallTime?
         var codec: String?
         var width: Int
         var height: Int

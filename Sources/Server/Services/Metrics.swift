@@ -28,16 +28,18 @@ extension RecorderServices {
         out.value("uptime_seconds", [], Double(time.monotonicNow() - started) / 1_000_000)
         out.family("locked", "gauge", "1 while nobody can see footage.")
         out.value("locked", [], vault.isUnlocked ? 0 : 1)
-        var rows: [(id: String, state: Pipeline.Status.State, counters: RecorderCounters, pipeline: Pipeline)] = []
+        var rows: [(id: String, status: Pipeline.Status, counters: RecorderCounters, pipeline: Pipeline)] = []
         for camera in recording.cameras {
             rows.append(
                 (
-                    "\(camera.id)", await camera.pipeline.status.state, await camera.pipeline.recorder.counters,
+                    "\(camera.id)", await camera.pipeline.status, await camera.pipeline.recorder.counters,
                     camera.pipeline
                 ))
         }
         out.family("camera_up", "gauge", "1 while the camera is recorded.")
-        for row in rows { out.value("camera_up", [("camera", row.id)], row.state == .recording ? 1 : 0) }
+        for row in rows { out.value("camera_up", [("camera", row.id)], row.status.state == .recording ? 1 : 0) }
+        out.family("camera_frozen", "gauge", "1 while the camera delivers a picture that does not change (I13).")
+        for row in rows { out.value("camera_frozen", [("camera", row.id)], row.status.frozenSince == nil ? 0 : 1) }
         let counters: [(String, String, (RecorderCounters) -> UInt64)] = [
             ("recorded_frames_total", "Frames taken into clips.", { $0.frames }),
             ("recorded_bytes_total", "Bytes of frames taken into clips.", { $0.bytes }),
@@ -53,6 +55,11 @@ extension RecorderServices {
         for row in rows { out.value("lost_frames_total", [("camera", row.id)], row.pipeline.overflowedFrames) }
         out.family("implausible_frames_total", "counter", "Frames dropped for a time that cannot be believed.")
         for row in rows { out.value("implausible_frames_total", [("camera", row.id)], row.pipeline.droppedFrames) }
+        out.family("notices_total", "counter", "Notices for the owner, by what became of them.")
+        let notices = notices.all
+        for result in NoticeCounts.Result.allCases {
+            out.value("notices_total", [("result", result.rawValue)], notices[result] ?? 0)
+        }
         let retained = retention.counts
         out.family(
             "retention_last_run_seconds", "gauge", "Unix time of the last retention pass that ended well; 0: none.")

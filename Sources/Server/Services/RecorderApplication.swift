@@ -84,11 +84,12 @@ public struct RecorderApplication: Sendable {
         let pins = PinService(recorder: services, store: PinStore(configuration), first: pin, logger: logger)
         let watch = IdleLock(
             recorder: services, changes: changes, locksWhenIdle: configuration.unlock == nil, logger: logger)
+        let notices = NoticeService(recorder: services, logger: logger)
         // Stopped in reverse order: the page first, the recorder last.
         try await ServiceGroup.runAll(
             [
                 pins, recording, media, retention, remotes, NameService(recorder: services), keys, scrub, reload,
-                control, watch, page,
+                control, watch, notices, page,
             ], logger: logger)
     }
 }

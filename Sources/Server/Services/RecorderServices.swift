@@ -21,6 +21,7 @@ final class RecorderServices: Sendable {
     /// What the owner must hear of, by what it is about; newer words replace older ones.
     private let alarms = Mutex<[(topic: String, text: String)]>([])
     private let inForce: Mutex<Configuration>
+    let notices = NoticeCounts()
     let retention = RetentionStatus()
     let scrub = ScrubStatus()
     let remotes = RemoteStatuses()
@@ -84,6 +85,8 @@ final class RecorderServices: Sendable {
         return isNew
     }
 
+    var standingAlarms: [(topic: String, text: String)] { alarms.withLock { $0 } }
+
     func clear(topic: String) {
         let isGone = alarms.withLock { alarms in
             let count = alarms.count
@@ -104,7 +107,8 @@ final class RecorderServices: Sendable {
                 StateReport.Camera(
                     id: camera.id, name: loggedIn ? camera.configuration.name : nil,
                     state: StateReport.CameraState(status.state),
-                    since: status.since, reason: loggedIn ? status.reason : nil, codec: status.codec,
+                    since: status.since, reason: loggedIn ? status.reason : nil,
+                    frozenSince: status.frozenSince, codec: status.codec,
                     width: status.width, height: status.height, first: span?.start ?? open?.identity.start,
                     last: open?.end ?? span?.end))
         }

@@ -65,3 +65,32 @@ test('what is not recorded has a reason and its edges', () => {
 test('lengths of time are words', () => {
     assert.deepEqual([40_000, 45 * SECOND, 12 * MINUTE, 185 * MINUTE, 52 * HOUR].map(spanText), ['40 ms', '45 s', '12 min', '3 h 05 min', '2 d 4 h']);
 });
+
+test('T4: an event made before the clock was put on opens the very instant, also after it', () => {
+    // Berlin, 29 March 2026: 02:00 +01:00 is followed by 03:00 +02:00; that day has 23 hours.
+    const before = at(2026, 2, 29, 0, 59, 59) + 123456, after = at(2026, 2, 29, 1, 0, 1), late = at(2026, 2, 29, 20, 30);
+    const day = startOfDay(before);
+    assert.equal(nextDay(day) - day, 23 * HOUR);
+    const timeline = {from: day, to: nextDay(day), recorded: [[day, nextDay(day)]], gaps: [], events: [before, after, late].map(from => ({from, to: from + 40 * SECOND, label: 'frozen'}))};
+    // Seen on the day itself, and from the summer months later; at every zoom the one that is pointed at.
+    for (const [event, span] of [[before, 10 * SECOND], [after, 10 * SECOND], [late, HOUR], [late, 24 * HOUR]]) {
+        const band = model(event + span / 5, span);
+        assert.equal(band.eventAt(timeline, band.xOf(event) + 3)?.from, event);
+        assert.equal(BandModel.lookUp(timeline, event).recorded[0], day);
+    }
+    assert.match(fullText(before), /01:59:59\.123 \+01:00$/);
+    assert.match(fullText(after), /03:00:01\.000 \+02:00$/);
+});
+
+test('a mark is found where it is drawn, and no further than a finger is wide', () => {
+    const timeline = {events: [{from: 100 * SECOND, to: 160 * SECOND, label: 'frozen'}, {from: 165 * SECOND, to: 170 * SECOND, label: 'frozen'}]};
+    const band = model(150 * SECOND, 200 * SECOND);
+    const found = time => band.eventAt(timeline, band.xOf(time * SECOND))?.from;
+    assert.equal(found(100), 100 * SECOND);
+    assert.equal(found(98), 100 * SECOND);
+    assert.equal(found(96), undefined);
+    assert.equal(found(150), 100 * SECOND);
+    assert.equal(found(165), 165 * SECOND);
+    assert.equal(found(190), undefined);
+    assert.equal(band.eventAt(null, 3), null);
+});
