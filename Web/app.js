@@ -131,7 +131,7 @@ class SudoApp extends HTMLElement {
         this.#trouble([...state.alarms, ...state.cameras.filter(camera => camera.state === 'offline' || camera.state === 'failing')
             .map(camera => `${names[state.cameras.indexOf(camera)]} is ${camera.state} since ${shortText(camera.since)}${camera.reason ? `: ${gapWords[camera.reason] ?? camera.reason}` : ''}`),
             ...state.cameras.filter(camera => camera.frozenSince)
-                .map(camera => `The picture of ${names[state.cameras.indexOf(camera)]} does not change since ${shortText(camera.frozenSince)}`)]);
+                .map(camera => `The picture of ${names[state.cameras.indexOf(camera)]} has not changed since ${shortText(camera.frozenSince)}`)]);
         this.#showRemotes(state.remotes ?? []);
         this.$('login').hidden = state.loggedIn;
         this.$('lock').hidden = !state.loggedIn;

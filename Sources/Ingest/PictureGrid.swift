@@ -47,7 +47,8 @@ struct PictureGrid: Sendable {
                 let first = try? decoder?.decode(unit.unit.data, isKey: true, pts: 0).first
                 // A decoder gives a picture out when it knows that no earlier one comes.
                 let picture = try? first ?? decoder?.decode([], isKey: false, pts: 0).first
-                continuation.resume(returning: picture.map { PictureGrid(width: $0.width, height: $0.height, luma: $0.luma) })
+                continuation.resume(
+                    returning: picture.map { PictureGrid(width: $0.width, height: $0.height, luma: $0.luma) })
             }
         }
     }

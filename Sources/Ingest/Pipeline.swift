@@ -41,7 +41,8 @@ public actor Pipeline {
     public private(set) var status: Status
     private let changed: @Sendable () -> Void
     private var stillness = StillnessMachine()
-    private let (looks, seen) = AsyncStream.makeStream(of: StillnessMachine.Look.self, bufferingPolicy: .bufferingNewest(1))
+    private let (looks, seen) = AsyncStream.makeStream(
+        of: StillnessMachine.Look.self, bufferingPolicy: .bufferingNewest(1))
 
     /// - Parameters:
     ///   - lastRecorded: where this camera's footage ended before this start; the time since becomes a gap.

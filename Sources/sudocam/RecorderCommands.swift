@@ -12,7 +12,7 @@ struct StatusCommand: AsyncParsableCommand {
             try output.print(status) {
                 let cameras = status.cameras.map {
                     "  \($0.name ?? $0.id): \($0.state)\($0.reason.map { " (\($0))" } ?? "")"
-                        + ($0.frozenSince.map { ", its picture does not change since \($0)" } ?? "")
+                        + ($0.frozenSince.map { ", its picture has not changed since \($0)" } ?? "")
                 }
                 return
                     (["SudoCam \(status.version), \(status.locked ? "locked" : "unlocked")"] + cameras
@@ -20,7 +20,7 @@ struct StatusCommand: AsyncParsableCommand {
                     + status.remotes.map(Self.text) + status.alarms.map { "  ALARM: \($0)" }).joined(separator: "\n")
             }
             if !status.alarms.isEmpty
-                || status.cameras.contains(where: { 
+                || status.cameras.contains(where: {
                     !["recording", "archived"].contains($0.state) || $0.frozenSince != nil
                 })
                 || status.remotes.contains(where: { $0.failure != nil })

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 
+from events import Events
 from pictures import FRAME, READ, SEEK, WATCH, codes_of, rises, unlock
 from recorder import PASSPHRASE, Checks, Recorder, request
 from scenes import Scenes
@@ -33,6 +34,7 @@ class Tests(Checks):
         }
         recorder = Recorder(self.sudocam, folder / "main", cameras)
         scenes = Scenes(self, folder / "scenes")
+        events = Events(self, folder / "events")
         browser = patient = None
         try:
             scenes.start()
@@ -46,11 +48,13 @@ class Tests(Checks):
             recorder.start()
             time.sleep(8)
             scenes.change()
+            events.start()
             self.http(recorder)
             patient = Patient(recorder, first, gap_from - 9e6)
             browser = chromium(downloads=folder)
             self.page(browser, recorder, first, gap_from)
             scenes.run()
+            events.run()
             self.check("a pause of two minutes, then the picture goes on from the paused frame", patient.resumes)
             self.ends(browser, recorder, first)
             self.check("the page says so when the recorder shows an older ledger", lambda: self.witness(browser, folder / "witness"))
@@ -61,8 +65,9 @@ class Tests(Checks):
                     one.close()
             recorder.stop()
             scenes.recorder.stop()
+            events.recorder.stop()
             if self.failed:
-                for one in (recorder, scenes.recorder):
+                for one in (recorder, scenes.recorder, events.recorder):
                     print((one.folder / "serve.log").read_text()[-3000:])
             shutil.rmtree(folder, ignore_errors=True)
         return self.finish()

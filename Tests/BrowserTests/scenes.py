@@ -177,7 +177,7 @@ class Scenes:
 
     def dead_camera(self):
         text = self.browser.wait("const place = document.querySelector('#trouble'); return !place.hidden && place.textContent", 15)
-        assert "dead is offline since" in text and "Check the address" in text, text
+        assert "dead has been offline since" in text and "Check the address" in text, text
         assert "s3cret" not in text and "s3cret" not in json.dumps(self.browser.run("return sudocam.state()")), text
         states = {camera["name"]: camera["state"] for camera in self.browser.run("return sudocam.state()")["cameras"]}
         assert states == {"night": "recording", "reordered": "recording", "grown": "recording", "film": "recording", "dead": "offline"}, states

@@ -82,6 +82,13 @@ class Browser:
             {"type": "pause", "duration": int(rest * 1000)}, {"type": "pointerUp", "button": 0}]
         self._call("POST", self.session + "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]})
 
+    def tap(self, x, y):
+        """At a place of the window, in CSS pixels."""
+        actions = [
+            {"type": "pointerMove", "duration": 50, "x": int(x), "y": int(y)}, {"type": "pointerDown", "button": 0}, {"type": "pause", "duration": 40},
+            {"type": "pointerUp", "button": 0}]
+        self._call("POST", self.session + "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]})
+
     def click(self, css):
         element = self._call("POST", self.session + "/element", {"using": "css selector", "value": css})
         self._call("POST", f"{self.session}/element/{next(iter(element.values()))}/click", {})

@@ -1,4 +1,4 @@
-"""An RTSP camera by GStreamer's own server: a moving test picture in H.264. Ends on SIGTERM."""
+"""An RTSP camera by GStreamer's own server: a moving test picture in H.264, which stands still from SIGUSR1 to SIGUSR2. Ends on SIGTERM."""
 
 import argparse
 import signal
@@ -23,10 +23,22 @@ server.set_service(str(arguments.port))
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_shared(True)
 factory.set_launch(
-    f"( videotestsrc is-live=true pattern=ball ! video/x-raw,width={width},height={height},framerate={arguments.rate}/1 "
+    f"( videotestsrc name=sensor is-live=true pattern=ball ! video/x-raw,width={width},height={height},framerate={arguments.rate}/1 "
     "! x264enc tune=zerolatency speed-preset=ultrafast bitrate=500 "
     f"key-int-max={arguments.rate * 2} ! video/x-h264,profile=main ! rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
+sensors = []
+factory.connect("media-configure", lambda _, media: sensors.append(media.get_element().get_by_name("sensor")))
+
+
+def show(pattern):
+    for sensor in sensors:
+        sensor.set_property("pattern", pattern)
+    return True
+
+
+GLib.unix_signal_add(GLib.PRIORITY_HIGH, signal.SIGUSR1, show, "smpte75")
+GLib.unix_signal_add(GLib.PRIORITY_HIGH, signal.SIGUSR2, show, "ball")
 server.get_mount_points().add_factory("/camera", factory)
 if server.attach(None) == 0:
     raise SystemExit(f"port {arguments.port} is in use")

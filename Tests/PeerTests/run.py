@@ -23,6 +23,7 @@ from urllib.request import Request, urlopen
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "BrowserTests"))
 from recorder import PASSPHRASE, Checks, Recorder, request  # noqa: E402
 from disks import Disks  # noqa: E402
+from hanging import Hanging  # noqa: E402
 from keys import Keys  # noqa: E402
 from proof import Proof  # noqa: E402
 from refusals import Refusals  # noqa: E402
@@ -69,6 +70,7 @@ class Tests(Checks):
         try:
             threats.run()
             Refusals(self).run()
+            Hanging(self).run()
             Reload(self).run()
             Disks(self).run()
             Keys(self).run()

@@ -19,7 +19,8 @@ import Testing
     }
     /// One look every three seconds, as the service does it. Returns: when something was told, s, and what.
     private static func told(
-        seconds: Int, _ camera: (Int) -> NoticeMachine.Camera, alarms: (Int) -> [(topic: String, text: String)] = { _ in [] }
+        seconds: Int, _ camera: (Int) -> NoticeMachine.Camera,
+        alarms: (Int) -> [(topic: String, text: String)] = { _ in [] }
     ) -> [(second: Int, notice: NoticeMachine.Notice)] {
         var machine = NoticeMachine()
         return stride(from: 0, to: seconds, by: 3).flatMap { second in
@@ -35,7 +36,7 @@ import Testing
         try #require(told.count == 1)
         #expect((630...636).contains(told[0].second))
         #expect(told[0].notice.topic == .offline && told[0].notice.camera == "hall")
-        #expect(told[0].notice.text.hasPrefix("Camera Hall is offline since 2025-11-24T16:00:00"))
+        #expect(told[0].notice.text.hasPrefix("Camera Hall has been offline since 2025-11-24T16:00:00"))
         #expect(told[0].notice.text.hasSuffix(": the camera says nothing"))
     }
 
@@ -43,7 +44,7 @@ import Testing
         let told = Self.told(seconds: 3600) { Self.camera(.recording, frozen: (100..<500).contains($0) || $0 >= 2000) }
         #expect(told.map(\.notice.topic) == [.frozen, .frozen])
         #expect(told.map(\.second) == [102, 2001])
-        #expect(told[0].notice.text.contains("does not change since 2025-11-24T16:00:00"))
+        #expect(told[0].notice.text.contains("has not changed since 2025-11-24T16:00:00"))
     }
 
     @Test func `a camera that restarts is no news, and one that comes and goes is one notice`() {
@@ -58,7 +59,8 @@ import Testing
         let told = Self.told(
             seconds: 3600, { _ in Self.camera(.recording) },
             alarms: { second in
-                (9..<600).contains(second) ? [("disk", "The disk is full, \(second).")]
+                (9..<600).contains(second)
+                    ? [("disk", "The disk is full, \(second).")]
                     : second >= 1800 ? [("disk", "The disk is full.")] : []
             })
         #expect(told.map(\.second) == [9, 1800])

@@ -204,7 +204,7 @@ struct Routes: Sendable {
             let narrowest = range.duration / Int64(pixels)
             let gaps = try await recorder.vault.gaps(camera: camera, overlapping: range)
                 .filter { $0.range.duration >= narrowest }
-            let events = try await recorder.vault.events(camera: camera, overlapping: range)
+            let events = try await recorder.events(camera: camera, overlapping: range)
             return .json(
                 Body(
                     from: range.start, to: range.end,

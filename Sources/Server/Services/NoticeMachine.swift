@@ -78,9 +78,9 @@ struct NoticeMachine {
         let reason = status.reason.map { ": \($0)" } ?? "."
         return switch topic {
         case .frozen:
-            "The picture of camera \(camera.name) does not change since \(FileTime.iso(status.frozenSince ?? status.since)). It is recorded as it comes."
-        case .failing: "Camera \(camera.name) cannot be recorded since \(FileTime.iso(status.since))\(reason)"
-        case .offline, .alarm: "Camera \(camera.name) is offline since \(FileTime.iso(status.since))\(reason)"
+            "The picture of camera \(camera.name) has not changed since \(FileTime.iso(status.frozenSince ?? status.since)). It is recorded as it comes."
+        case .failing: "Camera \(camera.name) has not been recorded since \(FileTime.iso(status.since))\(reason)"
+        case .offline, .alarm: "Camera \(camera.name) has been offline since \(FileTime.iso(status.since))\(reason)"
         }
     }
 }

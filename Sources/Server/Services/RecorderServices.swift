@@ -148,6 +148,20 @@ final class RecorderServices: Sendable {
         return stream
     }
 
+    /// What was noticed; what goes on still reaches until now, though the ledger has its beginning only.
+    func events(camera: CameraID, overlapping range: TimeRange) async throws(VaultError) -> [EventRecord] {
+        let since = await recording.cameras.first { $0.id == camera }?.pipeline.status.frozenSince
+        let now = time.wallNow()
+        // Of what goes on, what the ledger has may lie before the range.
+        let asked = since.map { TimeRange(min($0, range.start), range.end) } ?? range
+        return try await vault.events(camera: camera, overlapping: asked).map { event in
+            guard event.range.start == since, event.label == .frozen else { return event }
+            var event = event
+            event.range.end = max(event.range.end, now)
+            return event
+        }.filter { $0.range.end > range.start }
+    }
+
     func fileName(camera: CameraID, range: TimeRange) -> String {
         let name = recording.cameras.first { $0.id == camera }?.configuration.key ?? "camera"
         let safe = name.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" }
