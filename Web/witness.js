@@ -1,7 +1,12 @@
 // Watches that the recorder's ledger only grows: keeps the newest signed checkpoint that this browser saw, and at each visit
 // asks for the proof that the one shown now continues it (RFC 9162, 2.1.4.2; c2sp.org/signed-note).
 
-const bytesOf = text => Uint8Array.from(atob(text), character => character.charCodeAt(0));
+/** @param {string} text base64 in its one form (RFC 4648, 3.5): `atob` takes others, and a note would be the same in several */
+function bytesOf(text) {
+    const bytes = atob(text);
+    if (btoa(bytes) !== text) throw new TypeError('base64 with bits left over');
+    return Uint8Array.from(bytes, character => character.charCodeAt(0));
+}
 const same = (a, b) => a.length === b.length && a.every((byte, index) => byte === b[index]);
 
 async function sha256(...parts) {
