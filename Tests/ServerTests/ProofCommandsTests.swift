@@ -33,7 +33,7 @@ import Vault
         try await ProofCommands.prove(
             Configuration(vault: temporary.path), camera: object == nil ? Self.camera.description : nil,
             range: TimeRange(start, start + 60_000_000), object: object,
-            to: try EvidenceFolder(temporary.folder.path + "/" + name),
+            to: try OutputFolder(temporary.folder.path + "/" + name),
             passphrase: SecretBytes(text: TemporaryVault.passphrase), progress: progress, time: temporary.time)
     }
 
@@ -84,14 +84,14 @@ import Vault
         #expect(try names(temporary.folder).count == 2)
         #expect(FileManager.default.fileExists(atPath: proved.path + "/README.html"))
         for other in ["evidence", "evidence/"] {
-            #expect(throws: VaultError(.exists, "")) { _ = try EvidenceFolder(temporary.folder.path + "/" + other) }
+            #expect(throws: ServerError(.refused, "")) { _ = try OutputFolder(temporary.folder.path + "/" + other) }
         }
     }
 
     @Test func `what stands in its place meanwhile is not replaced`() async throws {
         let (temporary, starts) = try await recorded(1)
         let place = temporary.folder.path + "/evidence"
-        await #expect(throws: VaultError(.exists, "")) {
+        await #expect(throws: ServerError(.refused, "")) {
             try await prove(temporary, from: starts[0], to: "evidence") { _, _ in
                 try? FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: false)
             }

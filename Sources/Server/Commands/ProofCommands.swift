@@ -18,7 +18,7 @@ public enum ProofCommands {
     /// Writes the bundle of every clip of a camera that shares time with `range`, or of the one that `object` begins to name.
     /// After an error nothing of it is left.
     public static func prove(
-        _ configuration: Configuration, camera: String?, range: TimeRange?, object: String?, to folder: EvidenceFolder,
+        _ configuration: Configuration, camera: String?, range: TimeRange?, object: String?, to folder: OutputFolder,
         passphrase: SecretBytes, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void,
         time: any TimeSource = SystemTime()
     ) async throws -> Proved {
@@ -49,20 +49,20 @@ public enum ProofCommands {
             let cameraName = configuration.cameras.first {
                 RecordingService.identity(of: $0.key, in: vault.id) == clips.first?.camera
             }?.name
-            let evidence = try await vault.prove(
-                clips, to: folder.part, cameraName: cameraName, page: EvidencePage.form,
-                name: { "\(FileTime.text($0.start))-\($0.identity.sequence).mp4" }, progress: progress)
-            try folder.keep()
+            let evidence = try await folder.write {
+                try await vault.prove(
+                    clips, to: folder.part, cameraName: cameraName, page: EvidencePage.form,
+                    name: { "\(FileTime.text($0.start))-\($0.identity.sequence).mp4" }, progress: progress)
+            }
             vault.lock()
             await vault.close()
             let records = evidence.clips.map(\.record)
             return Proved(
-                path: folder.name, camera: evidence.camera, clips: records.count,
+                path: folder.path, camera: evidence.camera, clips: records.count,
                 from: records.map(\.start).min().map(FileTime.iso) ?? "",
                 to: records.map(\.end).max().map(FileTime.iso) ?? "", bytes: records.reduce(0) { $0 + $1.byteCount },
                 key: evidence.key)
         } catch {
-            folder.remove()
             vault.lock()
             await vault.close()
             throw error
