@@ -32,7 +32,7 @@ public enum ProofCommands {
                 clips = [try await vault.clip(named: object)]
             } else if let camera, let range {
                 let id = try VaultCommands.camera(camera, configuration, vault)
-                clips = try await vault.clips(camera: id, overlapping: Self.meant(range), limit: 100_000)
+                clips = try await vault.clips(camera: id, overlapping: range, limit: 100_000)
             } else {
                 throw ServerError(
                     .refused, "What is to be proved?", hint: "Name a camera with --from and --to, or --clip.")
@@ -67,13 +67,6 @@ public enum ProofCommands {
             await vault.close()
             throw error
         }
-    }
-
-    /// Other programs, and SudoCam until it printed microseconds, cut times to the millisecond. Whoever gives the start of a clip
-    /// so does not mean the one before, which ended within that millisecond.
-    private static func meant(_ range: TimeRange) -> TimeRange {
-        let start = range.start + 999
-        return range.start.microseconds % 1000 == 0 && start < range.end ? TimeRange(start, range.end) : range
     }
 
     /// The ledger's public key as text.

@@ -200,11 +200,11 @@ public enum RetentionCommands {
         _ configuration: Configuration, camera: String, day: String, isUnproved: Bool,
         passphrase: @escaping @Sendable () throws -> SecretBytes
     ) async throws -> Shredded {
-        guard let time = FileTime.parse(day + "T00:00:00Z", now: time.wallNow()) else {
+        guard let utcDay = FileTime.day(day) else {
             throw ServerError(.configuration, "\(day) is no day.", hint: "Write it as 2026-11-25; days are UTC.")
         }
         let request = Request(
-            action: .shred, camera: try await id(camera, configuration), day: time.utcDay, unproved: isUnproved)
+            action: .shred, camera: try await id(camera, configuration), day: utcDay, unproved: isUnproved)
         let answer = try await ask(configuration, request, passphrase: isUnproved ? nil : passphrase)
         guard let shredded = answer.shredded else {
             throw ServerError(.refused, "The recorder did not say what it did.")
