@@ -202,7 +202,7 @@ public enum ControlClient {
     }
 
     private static func refusal(_ reply: ControlSocket.Reply) -> ServerError {
-        // Of the vault's codes only `wrongPassphrase` has its like here.
+        // Of the vault's codes only `wrongPassphrase` has its like here; `tooManyAttempts` is our own.
         let code = reply.code.flatMap(ServerError.Code.init(rawValue:)) ?? .refused
         return ServerError(code == .noService ? .refused : code, reply.message ?? "The recorder refused.")
     }

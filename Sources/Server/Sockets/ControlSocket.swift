@@ -125,6 +125,11 @@ struct ControlSocket: Service {
 
         var isLast: Bool { progress == nil && remoteProgress == nil }
         static var malformed: Reply { Reply(ok: false, code: "malformed", message: "The request makes no sense.") }
+        static func tooManyAttempts(_ seconds: Int) -> Reply {
+            Reply(
+                ok: false, code: ServerError.Code.tooManyAttempts.rawValue,
+                message: "Too many wrong passphrases; this one was not tried. Wait \(seconds) s.")
+        }
     }
 
     /// Nil while the request is not complete.
@@ -151,8 +156,7 @@ struct ControlSocket: Service {
             var passphrase = Array(bytes[(end + 1)..<second])
             for index in bytes.indices { bytes[index] = 0 }
             if let seconds = recorder.accounts.attempt(address: "control") {
-                return Reply(
-                    ok: false, code: "too-many-attempts", message: "Too many wrong passphrases; wait \(seconds) s.")
+                return .tooManyAttempts(seconds)
             }
             do {
                 try await recorder.unlock(passphrase: SecretBytes(&passphrase))
