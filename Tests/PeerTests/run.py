@@ -433,11 +433,23 @@ class Tests(Checks):
             wanted = {"camera": first["camera"], "start": int(microseconds(first["start"])), "end": int(microseconds(first["end"]))}
             reader.sendall(b"lease\n" + json.dumps(wanted).encode() + b"\n")
             assert json.loads(reader.recv(1024))["ok"]
+            # Another process knows it from the recorder.
+            explain = lambda: recorder.command("retention", "explain", first["object"], "--json", *config, check=False).stdout  # noqa: E731
+            explained = json.loads(explain())[0]
+            assert "watches or exports" in explained["verdict"] and explained["leasedUntil"] in explained["verdict"], explained
+            assert 3500e6 < microseconds(explained["leasedUntil"]) - time.time() * 1e6 <= 3600e6, explained
+            told = recorder.command("retention", "explain", first["object"], *config).stdout
+            assert explained["leasedUntil"] in told, told
+            planned = json.loads(recorder.command("retention", "apply", "--dry-run", "--json", *config).stdout)["deletions"]
+            assert clips[1]["object"] in {clip["object"] for clip in planned} and first["object"] not in {clip["object"] for clip in planned}, planned
             recorder.command("retention", "apply", "--yes", *config)
             left = {clip["object"] for clip in self.clips(recorder)}
             assert first["object"] in left and clips[1]["object"] not in left, (clips, left)
             reader.close()
             end = time.monotonic() + 10
+            while "leasedUntil" in explain():
+                assert time.monotonic() < end, "explain goes on telling of a lease that is over"
+                time.sleep(0.1)
             while first["object"] in {clip["object"] for clip in self.clips(recorder)}:
                 assert time.monotonic() < end, "the lease outlasts its reader"
                 recorder.command("retention", "apply", "--yes", *config)

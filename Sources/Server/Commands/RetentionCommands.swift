@@ -284,6 +284,8 @@ public enum RetentionCommands {
         public var timeTrusted: Bool
         /// When the rule lets it go.
         public var until: String?
+        /// Somebody watches or exports it: until he is done, and no longer than this.
+        public var leasedUntil: String?
         public var minimumUntil: String?
         public var budgets: [Budget]
         /// What would change it.
@@ -439,13 +441,14 @@ public enum RetentionCommands {
         }
     }
 
-    /// The same, where the policy is what is asked about.
+    /// The same, where the policy is what is asked about, and so what the running recorder keeps for readers.
     private static func deciding<Value>(
         _ configuration: Configuration,
         _ body: (Vault, RetentionPolicy, [CameraID: String]) async throws -> Value
     ) async throws -> Value {
         try await reading(configuration) { vault, policy, names in
             try vault.check(policy)
+            vault.learn(ControlClient.leases(vault: configuration.vault))
             return try await body(vault, policy, names)
         }
     }
@@ -494,13 +497,16 @@ public enum RetentionCommands {
         _ explanation: RetentionExplanation, _ policy: RetentionPolicy, _ names: [CameraID: String]
     ) -> Explained {
         var until: WallTime?
+        var leasedUntil: WallTime?
         var changes: [String] = []
         var verdict: String
         switch explanation.verdict {
         case .held(let hold):
             verdict = "Hold \(hold) keeps it, whatever rules and budgets say."
             changes.append("`sudocam retention release \(hold)` ends that.")
-        case .leased: verdict = "Somebody watches or exports it: it stays until that ends, an hour at most."
+        case .leased(let end):
+            leasedUntil = end
+            verdict = "Somebody watches or exports it: it stays until that ends, or until \(FileTime.iso(end))."
         case .doubtful:
             verdict =
                 "Nobody vouches for the time it was recorded at, so no rule applies; it goes first when space is needed."
@@ -531,7 +537,7 @@ public enum RetentionCommands {
             object: explanation.clip.object, camera: name(explanation.clip.camera, names),
             start: FileTime.iso(explanation.clip.start), end: FileTime.iso(explanation.clip.end),
             kind: explanation.clip.kind.rawValue, verdict: verdict, timeTrusted: explanation.isTimeTrusted,
-            until: until.map(FileTime.iso),
+            until: until.map(FileTime.iso), leasedUntil: leasedUntil.map(FileTime.iso),
             minimumUntil: explanation.minimumUntil.map(FileTime.iso),
             budgets: explanation.budgets.map {
                 Explained.Budget(
