@@ -85,7 +85,7 @@ class Tests(Checks):
             self.check("I12: an RTSP camera is recorded, cut off, and returns", self.rtsp)
             self.check("S4: on a full disk the oldest goes and recording goes on; what is held stays", self.full)
             self.check("R5: what another program exports is kept meanwhile, and no longer", self.leased)
-            self.check("SIGTERM with pages open, and with pages that are long gone, ends the recorder within 5 s", self.goodbye)
+            self.check("SIGTERM with pages and leases open, and with pages that are long gone, ends the recorder within 5 s", self.goodbye)
             self.check("W40: five hundred tabs closed while connecting leave nothing behind", self.tabs)
             if self.aiortc:
                 self.check("an independent WebRTC client (aiortc) plays live through WHEP", self.whep)
@@ -471,6 +471,14 @@ class Tests(Checks):
                 pages.append(page)
             for page in pages[:4]:
                 page.close()
+            # Programs that read for long, and one that asks nothing.
+            camera, now = recorder.state()["cameras"][0]["id"], int(time.time() * 1e6)
+            for words in (b"lease\n" + json.dumps({"camera": camera, "start": now - 10**7, "end": now}).encode() + b"\n", b"", b"unlock\n"):
+                reader = socket.socket(socket.AF_UNIX)
+                reader.connect(str(recorder.folder / "vault" / "control.sock"))
+                reader.sendall(words)
+                pages.append(reader)
+            time.sleep(0.2)
             began = time.monotonic()
             recorder.process.terminate()
             assert recorder.process.wait(5) == 0

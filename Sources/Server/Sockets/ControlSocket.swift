@@ -43,7 +43,15 @@ struct ControlSocket: Service {
             try await server.executeThenClose { connections in
                 try await withThrowingDiscardingTaskGroup { group in
                     for try await connection in connections {
-                        group.addTask { await serve(connection) }
+                        group.addTask {
+                            // Whoever only keeps the connection, as a lease does, does not keep the recorder from its end; what was
+                            // asked by then is answered.
+                            await withGracefulShutdownHandler {
+                                await serve(connection)
+                            } onGracefulShutdown: {
+                                connection.channel.close(mode: .input, promise: nil)
+                            }
+                        }
                     }
                 }
             }
