@@ -24,7 +24,8 @@ extension KeyCommands {
         _ configuration: Configuration, _ what: String, camera: String?, to recipient: AgeRecipient, path: String,
         _ credential: Credential, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
     ) async throws -> Shared {
-        try await reading(configuration) { vault in
+        // What lies in a remote only is shared too.
+        try await configuration.reading(hasRemotes: true, time: time) { vault in
             let clip = try await clip(configuration, what, camera, vault)
             let output = try OutputFile(path)
             let lease = ControlClient.lease(vault: configuration.vault, camera: clip.camera, range: clip.range)
@@ -52,22 +53,6 @@ extension KeyCommands {
             return Shared(
                 path: path, object: clip.object, camera: clip.camera, start: FileTime.iso(clip.start),
                 end: FileTime.iso(clip.end), to: recipient.description, bytes: total)
-        }
-    }
-
-    /// A reader of the vault beside the recorder, remotes included: what lies there only is shared too.
-    private static func reading<Value>(
-        _ configuration: Configuration, _ body: (Vault) async throws -> Value
-    ) async throws -> Value {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        do {
-            try vault.openRemotes()
-            let value = try await body(vault)
-            await vault.close()
-            return value
-        } catch {
-            await vault.close()
-            throw error
         }
     }
 
@@ -120,7 +105,7 @@ extension KeyCommands {
         }
         // The folder first: that a key was given out stays in the ledger for ever.
         return try await folder.write {
-            let id = try await reading(configuration) { vault in
+            let id = try await configuration.reading(time: time) { vault in
                 try VaultCommands.camera(camera, configuration, vault)
             }
             let midnight = WallTime(microseconds: utcDay * 86_400_000_000)
@@ -149,7 +134,7 @@ extension KeyCommands {
             if hasObjects {
                 // Opened only now: what it knows is the vault of this moment, and the recorder may have named a clip that is a
                 // second old.
-                copies = try await reading(configuration) { vault in
+                copies = try await configuration.reading(hasRemotes: true, time: time) { vault in
                     try await copy(export.clips, total, from: vault, to: folder, progress)
                 }
             }

@@ -22,11 +22,8 @@ public enum ProofCommands {
         passphrase: SecretBytes, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void,
         time: any TimeSource = SystemTime()
     ) async throws -> Proved {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        do {
-            try await vault.unlock(passphrase: passphrase)
-            // Clips whose bytes lie elsewhere only come from there.
-            try vault.openRemotes()
+        // Clips whose bytes lie elsewhere only come from there.
+        try await configuration.reading(passphrase: passphrase, hasRemotes: true, time: time) { vault in
             let clips: [ClipRecord]
             if let object {
                 clips = [try await vault.clip(named: object)]
@@ -54,27 +51,18 @@ public enum ProofCommands {
                     clips, to: folder.part, cameraName: cameraName, page: EvidencePage.form,
                     name: { "\(FileTime.text($0.start))-\($0.identity.sequence).mp4" }, progress: progress)
             }
-            vault.lock()
-            await vault.close()
             let records = evidence.clips.map(\.record)
             return Proved(
                 path: folder.path, camera: evidence.camera, clips: records.count,
                 from: records.map(\.start).min().map(FileTime.iso) ?? "",
                 to: records.map(\.end).max().map(FileTime.iso) ?? "", bytes: records.reduce(0) { $0 + $1.byteCount },
                 key: evidence.key)
-        } catch {
-            vault.lock()
-            await vault.close()
-            throw error
         }
     }
 
     /// The ledger's public key as text.
     public static func key(_ configuration: Configuration, time: any TimeSource = SystemTime()) async throws -> String {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        let key = try await vault.ledgerHead().key
-        await vault.close()
-        return key
+        try await configuration.reading(time: time) { try await $0.ledgerHead().key }
     }
 
     public struct Checked: Codable, Sendable {

@@ -427,17 +427,8 @@ public enum RetentionCommands {
         _ configuration: Configuration,
         _ body: (Vault, RetentionPolicy, [CameraID: String]) async throws -> Value
     ) async throws -> Value {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        do {
-            let value = try await body(
-                vault, configuration.retentionPolicy(vault: vault.id), names(configuration, vault.id))
-            vault.lock()
-            await vault.close()
-            return value
-        } catch {
-            vault.lock()
-            await vault.close()
-            throw error
+        try await configuration.reading(time: time) { vault in
+            try await body(vault, configuration.retentionPolicy(vault: vault.id), names(configuration, vault.id))
         }
     }
 

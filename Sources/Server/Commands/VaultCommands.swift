@@ -85,20 +85,19 @@ public enum VaultCommands {
         _ configuration: Configuration, camera: String?, range: TimeRange, limit: Int,
         time: any TimeSource = SystemTime()
     ) async throws -> [Clip] {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        var clips: [Clip] = []
-        for id in try cameras(configuration, camera, vault) {
-            for record in try await vault.clips(camera: id, overlapping: range, limit: limit) {
-                clips.append(
-                    Clip(
-                        camera: id, run: record.identity.run, sequence: record.identity.sequence,
-                        start: FileTime.iso(record.start),
-                        end: FileTime.iso(record.end), bytes: record.byteCount, object: record.object,
-                        salvaged: record.isSalvaged))
+        try await configuration.reading(time: time) { vault in
+            var clips: [Clip] = []
+            for id in try cameras(configuration, camera, vault) {
+                for record in try await vault.clips(camera: id, overlapping: range, limit: limit) {
+                    clips.append(
+                        Clip(
+                            camera: id, run: record.identity.run, sequence: record.identity.sequence,
+                            start: FileTime.iso(record.start), end: FileTime.iso(record.end), bytes: record.byteCount,
+                            object: record.object, salvaged: record.isSalvaged))
+                }
             }
+            return clips
         }
-        await vault.close()
-        return clips
     }
 
     private static func cameras(
@@ -139,16 +138,22 @@ public enum VaultCommands {
         _ configuration: Configuration, camera: String, range: TimeRange, to path: String, passphrase: SecretBytes,
         progress: @Sendable (_ done: Int, _ total: Int) -> Void, time: any TimeSource = SystemTime()
     ) async throws -> Exported {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        try await vault.unlock(passphrase: passphrase)
-        guard let id = try cameras(configuration, camera, vault).first else {
-            throw ServerError(.configuration, "There is no camera \(camera).")
+        // What lies in a remote only is exported too.
+        try await configuration.reading(passphrase: passphrase, hasRemotes: true, time: time) { vault in
+            let id = try Self.camera(camera, configuration, vault)
+            let lease = ControlClient.lease(vault: configuration.vault, camera: id, range: range)
+            defer { withExtendedLifetime(lease) {} }
+            let movie = try await MovieExport(vault: vault, camera: id, range: range)
+            try await write(movie, to: path, progress)
+            return Exported(
+                path: path, from: FileTime.iso(movie.range.start), to: FileTime.iso(movie.range.end),
+                frames: movie.frameCount, bytes: movie.byteCount)
         }
-        // What lies there only is exported too.
-        try vault.openRemotes()
-        let lease = ControlClient.lease(vault: configuration.vault, camera: id, range: range)
-        defer { withExtendedLifetime(lease) {} }
-        let movie = try await MovieExport(vault: vault, camera: id, range: range)
+    }
+
+    private static func write(
+        _ movie: MovieExport, to path: String, _ progress: (_ done: Int, _ total: Int) -> Void
+    ) async throws {
         let part = path + ".part"
         guard FileManager.default.createFile(atPath: part, contents: nil, attributes: [.posixPermissions: 0o600]),
             let file = FileHandle(forWritingAtPath: part)
@@ -170,10 +175,5 @@ public enum VaultCommands {
             unlink(part)
             throw error
         }
-        vault.lock()
-        await vault.close()
-        return Exported(
-            path: path, from: FileTime.iso(movie.range.start), to: FileTime.iso(movie.range.end),
-            frames: movie.frameCount, bytes: movie.byteCount)
     }
 }
