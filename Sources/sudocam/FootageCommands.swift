@@ -58,10 +58,14 @@ struct ExportCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
+            let (configuration, range) = (try configuration.read(), try range.range())
+            let secret = try passphrase.read()
             let line = ProgressLine()
+            let file = try OutputFile(output, replaces: true)
+            let interrupt = Interrupt(leavingNothingOf: file, line)
+            defer { withExtendedLifetime(interrupt) {} }
             let exported = try await VaultCommands.export(
-                try configuration.read(), camera: camera, range: try range.range(), to: output,
-                passphrase: try passphrase.read()
+                configuration, camera: camera, range: range, to: file, passphrase: secret
             ) { done, total in line.show("\(megabytes(done)) of \(megabytes(total))") }
             line.end()
             try form.print(exported) {

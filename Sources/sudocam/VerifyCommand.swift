@@ -119,9 +119,9 @@ final class Interrupt: @unchecked Sendable {  // the sources are made in `init` 
 
 extension Interrupt {
     /// Ends the program with status 130; recordings and keys in clear do not stay behind.
-    convenience init(leavingNothingOf folder: OutputFolder, _ line: ProgressLine, but remark: String = "") {
+    convenience init(leavingNothingOf output: any Abandonable, _ line: ProgressLine, but remark: String = "") {
         self.init {
-            folder.abandon { left in
+            output.abandon { left in
                 line.end()
                 let kept = left.map { "\($0) could not be removed: remove it yourself." } ?? "nothing of it was kept."
                 FileHandle.standardError.write(Data("Broken off; \(kept)\(remark)\n".utf8))

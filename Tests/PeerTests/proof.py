@@ -30,7 +30,8 @@ class Proof:
             "hall", "--from", "-1m", "-o", str(folder), "--passphrase-fd", "0", "--json", input=PASSPHRASE + "\n").stdout)
         key = json.loads(prove("--show-key", "--json").stdout)["key"]
         assert key == made["key"] and made["clips"] >= 3, made
-        broken_off(recorder, "prove", "hall", "--from", "-1m", seen="clips", told="Broken off")
+        broken_off(recorder, "prove", "hall", "--from", "-1m", seen=lambda part: (part / "clips").exists(), told="Broken off")
+        broken_off(recorder, "export", "hall", "--from", "-1m", seen=lambda part: part.stat().st_size, told="Broken off")
         recorder.stop()
         shutil.rmtree(recorder.folder / "vault")
         alone = self.tests.folder / "alone"

@@ -77,3 +77,39 @@ import Testing
         #expect(try names() == ["day"])
     }
 }
+
+@Suite struct OutputFileTests {
+    private let folder: TemporaryFolder
+    init() throws { folder = try TemporaryFolder() }
+    private var place: String { folder.path + "/hall.mp4" }
+    private func names() throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+    }
+
+    @Test func `what stands in its place is kept until the new one is whole, where it may be replaced at all`() throws {
+        try folder.write([1], to: "hall.mp4")
+        #expect(throws: ServerError(.refused, "")) { try OutputFile(place) }
+        let failed = try OutputFile(place, replaces: true)
+        try failed.append([2, 2])
+        #expect(try folder.contents("hall.mp4") == [1])
+        failed.discard()
+        #expect(try names() == ["hall.mp4"] && folder.contents("hall.mp4") == [1])
+        let whole = try OutputFile(place, replaces: true)
+        try whole.append([2])
+        try whole.append([3])
+        try whole.publish()
+        whole.discard()
+        whole.abandon { _ in fatalError("it stands under its name already") }
+        #expect(try names() == ["hall.mp4"] && folder.contents("hall.mp4") == [2, 3])
+        let rights = try FileManager.default.attributesOfItem(atPath: place)[.posixPermissions] as? Int
+        #expect(rights == 0o600)
+    }
+
+    @Test func `what another program keeps beside it under a like name is not touched`() throws {
+        try folder.write([7], to: "hall.mp4.part")
+        let file = try OutputFile(place, replaces: true)
+        try file.append([2])
+        try file.publish()
+        #expect(try folder.contents("hall.mp4.part") == [7])
+    }
+}

@@ -11,7 +11,7 @@ import Synchronization
 ///    └────────────────┴──error, signal──▶ over, nothing of it left
 /// ```
 /// What stands under the other name by somebody else's doing is never touched: only what `begin` made is removed.
-public final class OutputFolder: Sendable {
+public final class OutputFolder: Abandonable {
     /// As it was asked for.
     public let path: String
     /// Where it is filled.
@@ -86,10 +86,6 @@ public final class OutputFolder: Sendable {
         }
     }
 
-    /// For a signal: removes what is there and ends the program, before whoever fills it can tell of files that are gone. Does
-    /// nothing when it is over, one way or the other: the program is at its end then.
-    ///
-    /// - Parameter end: told the folder that could not be removed.
     public func abandon(_ end: (_ left: String?) -> Never) {
         state.withLock { state in
             guard state != .over else { return }

@@ -133,46 +133,31 @@ public enum VaultCommands {
         public var bytes: Int
     }
 
-    /// Writes one MP4. The file appears under its name only when it is whole.
+    /// Writes one MP4. The file appears under its name only when it is whole; after an error nothing of it is left.
     public static func export(
-        _ configuration: Configuration, camera: String, range: TimeRange, to path: String, passphrase: SecretBytes,
+        _ configuration: Configuration, camera: String, range: TimeRange, to file: OutputFile, passphrase: SecretBytes,
         progress: @Sendable (_ done: Int, _ total: Int) -> Void, time: any TimeSource = SystemTime()
     ) async throws -> Exported {
-        // What lies in a remote only is exported too.
-        try await configuration.reading(passphrase: passphrase, hasRemotes: true, time: time) { vault in
-            let id = try Self.camera(camera, configuration, vault)
-            let lease = ControlClient.lease(vault: configuration.vault, camera: id, range: range)
-            defer { withExtendedLifetime(lease) {} }
-            let movie = try await MovieExport(vault: vault, camera: id, range: range)
-            try await write(movie, to: path, progress)
-            return Exported(
-                path: path, from: FileTime.iso(movie.range.start), to: FileTime.iso(movie.range.end),
-                frames: movie.frameCount, bytes: movie.byteCount)
-        }
-    }
-
-    private static func write(
-        _ movie: MovieExport, to path: String, _ progress: (_ done: Int, _ total: Int) -> Void
-    ) async throws {
-        let part = path + ".part"
-        guard FileManager.default.createFile(atPath: part, contents: nil, attributes: [.posixPermissions: 0o600]),
-            let file = FileHandle(forWritingAtPath: part)
-        else {
-            throw ServerError(.refused, "\(part) cannot be written.", hint: "Choose another place with --output.")
-        }
         do {
-            var done = 0
-            for try await bytes in movie.chunks() {
-                try file.write(contentsOf: bytes)
-                done += bytes.count
-                progress(done, movie.byteCount)
+            // What lies in a remote only is exported too.
+            return try await configuration.reading(passphrase: passphrase, hasRemotes: true, time: time) { vault in
+                let id = try Self.camera(camera, configuration, vault)
+                let lease = ControlClient.lease(vault: configuration.vault, camera: id, range: range)
+                defer { withExtendedLifetime(lease) {} }
+                let movie = try await MovieExport(vault: vault, camera: id, range: range)
+                var done = 0
+                for try await bytes in movie.chunks() {
+                    try file.append(bytes)
+                    done += bytes.count
+                    progress(done, movie.byteCount)
+                }
+                try file.publish()
+                return Exported(
+                    path: file.path, from: FileTime.iso(movie.range.start), to: FileTime.iso(movie.range.end),
+                    frames: movie.frameCount, bytes: movie.byteCount)
             }
-            try file.synchronize()
-            try file.close()
-            guard rename(part, path) == 0 else { throw ServerError(.refused, "\(path) cannot be written.") }
         } catch {
-            try? file.close()
-            unlink(part)
+            file.discard()
             throw error
         }
     }
