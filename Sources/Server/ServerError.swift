@@ -10,6 +10,8 @@ public struct ServerError: Failure, Equatable {
         case noService
         case refused
         case wrongPassphrase
+        /// So many were wrong that this one was not tried.
+        case tooManyAttempts = "too-many-attempts"
     }
 
     public let code: Code

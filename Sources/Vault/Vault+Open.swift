@@ -204,20 +204,31 @@ extension Vault {
     private static let changedByOthers =
         "vault.json is not the one that the ledger knows: somebody else changed it. `sudocam key list` shows who it lets read new footage."
 
+    /// The signing key. It cannot be made anew: who signs with another one cannot be told from a forger.
+    ///
+    /// Errors: `.keys`, with what its owner can do.
     static func ledgerKey(
         _ layout: Layout, _ file: VaultFile, _ files: any FileSystem
     ) throws(VaultError) -> LedgerKey {
-        guard let attributes = try files.attributes(layout.ledgerKey) else {
-            throw VaultError(.keys, "\(layout.ledgerKey) is missing.", hint: "Restore it from a backup.")
+        func lost(_ what: String) -> VaultError {
+            VaultError(
+                .keys, "\(layout.ledgerKey), which signs what is recorded, \(what).",
+                hint:
+                    "Put back the one from a backup of this recorder, or from its remote: `sudocam remote restore` into another folder brings it. Without it nothing can be written here; reading, verifying and exporting need no such key."
+            )
         }
+        guard let attributes = try files.attributes(layout.ledgerKey) else { throw lost("is missing") }
         guard attributes.rights & 0o077 == 0 else {
             throw VaultError(
                 .keys, "\(layout.ledgerKey) can be read by others.", hint: "chmod 600 \(layout.ledgerKey)")
         }
+        guard attributes.count == LedgerKey.seedSize else {
+            throw lost("is damaged: it has \(attributes.count) bytes instead of \(LedgerKey.seedSize)")
+        }
         var bytes = try files.contents(layout.ledgerKey)
         let key = try LedgerKey(seed: SecretBytes(&bytes), vault: file.id)
         guard key.verifier == file.ledger else {
-            throw VaultError(.keys, "\(layout.ledgerKey) does not belong to this vault.")
+            throw lost("is not the key that vault.json names: it is damaged, or another recorder's")
         }
         return key
     }

@@ -34,12 +34,10 @@ struct ClipsCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
-            let now = SystemTime().wallNow()
-            guard let start = FileTime.parse(from, now: now), let end = FileTime.parse(to, now: now), start < end else {
-                throw CommandFailure("--from and --to are times, --from before --to.")
-            }
+            var options = RangeOptions()
+            (options.from, options.to) = (from, to)
             let clips = try await VaultCommands.clips(
-                try configuration.read(), camera: camera, range: TimeRange(start, end), limit: max(1, limit))
+                try configuration.read(), camera: camera, range: try options.range(), limit: max(1, limit))
             try output.print(clips) {
                 clips.map { "\($0.start)  \($0.end)  \($0.bytes)  \($0.object)\($0.salvaged ? "  salvaged" : "")" }
                     .joined(separator: "\n")
@@ -60,10 +58,14 @@ struct ExportCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
+            let (configuration, range) = (try configuration.read(), try range.range())
+            let secret = try passphrase.read()
             let line = ProgressLine()
+            let file = try OutputFile(output, replaces: true)
+            let interrupt = Interrupt(leavingNothingOf: file, line)
+            defer { withExtendedLifetime(interrupt) {} }
             let exported = try await VaultCommands.export(
-                try configuration.read(), camera: camera, range: try range.range(), to: output,
-                passphrase: try passphrase.read()
+                configuration, camera: camera, range: range, to: file, passphrase: secret
             ) { done, total in line.show("\(megabytes(done)) of \(megabytes(total))") }
             line.end()
             try form.print(exported) {

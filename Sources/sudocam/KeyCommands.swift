@@ -283,10 +283,16 @@ extension KeyCommand {
         func run() async throws {
             try await reporting {
                 let (configuration, recipient) = (try configuration.read(), try to.map { try sudocam.recipient($0) })
+                let folder = try OutputFolder(output)
+                let credential = try credential.read()
                 let line = ProgressLine()
+                let interrupt = Interrupt(
+                    leavingNothingOf: folder, line,
+                    but: " `sudocam key log` says whether the ledger already has it that the key was given out.")
+                defer { withExtendedLifetime(interrupt) {} }
                 let exported = try await KeyCommands.export(
-                    configuration, camera: camera, day: day, to: recipient, hasObjects: objects, folder: output,
-                    try credential.read()
+                    configuration, camera: camera, day: day, to: recipient, hasObjects: objects, folder: folder,
+                    credential
                 ) { done, total in line.show("\(megabytes(done)) of \(megabytes(total))") }
                 line.end()
                 try form.print(exported) {

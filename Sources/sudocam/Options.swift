@@ -135,9 +135,11 @@ func reporting(_ body: () async throws -> Void) async throws {
     } catch {
         FileHandle.standardError.write(Data("sudocam: \(error)\n".utf8))
         if let error = error as? VaultError, error.code == .wrongPassphrase { throw ExitCode(3) }
-        if let error = error as? ServerError, error.code == .wrongPassphrase { throw ExitCode(3) }
-        if let error = error as? ServerError, error.code == .noService { throw ExitCode(4) }
-        throw ExitCode(1)
+        switch (error as? ServerError)?.code {
+        case .wrongPassphrase, .tooManyAttempts: throw ExitCode(3)
+        case .noService: throw ExitCode(4)
+        default: throw ExitCode(1)
+        }
     }
 }
 

@@ -56,18 +56,11 @@ struct ProveCommand: AsyncParsableCommand {
                 options.to = to
                 range = try options.range()
             }
-            let folder = try EvidenceFolder(output ?? "")
+            let folder = try OutputFolder(output ?? "")
             let configuration = try configuration.read()
             let secret = try passphrase.read()
             let line = ProgressLine()
-            // Recordings in clear do not stay behind.
-            let interrupt = Interrupt {
-                folder.abandon {
-                    line.end()
-                    FileHandle.standardError.write(Data("Broken off; nothing of it was kept.\n".utf8))
-                    _exit(130)
-                }
-            }
+            let interrupt = Interrupt(leavingNothingOf: folder, line)
             defer { withExtendedLifetime(interrupt) {} }
             let proved = try await ProofCommands.prove(
                 configuration, camera: camera, range: range, object: clip, to: folder, passphrase: secret

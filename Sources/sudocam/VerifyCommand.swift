@@ -87,14 +87,14 @@ private final class Meter: Sendable {
     }
 }
 
-/// Ctrl-C and SIGTERM, once; a second one ends the program as always.
+/// Ctrl-C, SIGTERM and the terminal's end, once; a second Ctrl-C ends the program as always.
 final class Interrupt: @unchecked Sendable {  // the sources are made in `init` and only kept
     private let came = Atomic(false)
     private let sources: [any DispatchSourceSignal]
     var hasCome: Bool { came.load(ordering: .acquiring) }
 
     init(_ body: @escaping @Sendable () -> Void) {
-        sources = [SIGINT, SIGTERM].map { number in
+        sources = [SIGINT, SIGTERM, SIGHUP].filter { !Self.isIgnored($0) }.map { number in
             signal(number, SIG_IGN)
             return DispatchSource.makeSignalSource(signal: number, queue: .global())
         }
@@ -105,6 +105,28 @@ final class Interrupt: @unchecked Sendable {  // the sources are made in `init` 
                 body()
             }
             source.resume()
+        }
+    }
+
+    /// By whoever started the program, as nohup(1) does: it is to go on without a terminal.
+    private static func isIgnored(_ number: Int32) -> Bool {
+        var action = sigaction()
+        guard unsafe sigaction(number, nil, &action) == 0 else { return false }
+        return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+            == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
+}
+
+extension Interrupt {
+    /// Ends the program with status 130; recordings and keys in clear do not stay behind.
+    convenience init(leavingNothingOf output: any Abandonable, _ line: ProgressLine, but remark: String = "") {
+        self.init {
+            output.abandon { left in
+                line.end()
+                let kept = left.map { "\($0) could not be removed: remove it yourself." } ?? "nothing of it was kept."
+                FileHandle.standardError.write(Data("Broken off; \(kept)\(remark)\n".utf8))
+                _exit(130)
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+from breaking import broken_off
 from recorder import PASSPHRASE, Recorder, request
 
 TEST = "test:?size=320x240&rate=25&gop=25&bitrate=300000"
@@ -45,6 +46,7 @@ class Keys:
     def run(self):
         self.check("V34: recipients come and go beside a recorder that stays locked; stock age opens what each may see", self.recipients)
         self.check("a shared clip and an exported day open with stock age and ffprobe, by who they are for", self.sharing)
+        self.check("a day's key that is broken off while it is written leaves nothing in clear, with and without a recorder", self.broken)
         self.check("a lost passphrase: the recovery identity makes a new one, running or not, and the old one is dead", self.recovery)
         self.check("V34: a re-wrapping killed at any moment loses no day, tells, and goes on at the next unlock", self.killed)
         self.check("automatic unlocking: from a file or a credential that nobody else reads, else locked with an alarm", self.automatic)
@@ -228,6 +230,20 @@ class Keys:
             assert log.count("shared with " + guest.recipient) == 2 and "unsealed" in log and f"sealed to {guest.recipient}" in log, log
             self.verify(recorder)
             return f"{len(films)} films from the exported day"
+        finally:
+            recorder.stop()
+
+    def broken(self):
+        recorder = self.opened("broken", seconds=12)
+        try:
+            day = self.clips(recorder)[0]["start"][:10]
+            for running in (True, False):
+                if not running:
+                    recorder.stop()
+                broken_off(recorder, "key", "export-epoch", "hall", day, "--plain", seen=lambda part: (part / "identity.txt").exists(), told="key log")
+            assert "unsealed" in self.key(recorder, "log", secrets=()).stdout
+            self.verify(recorder)
+            return f"{len(self.clips(recorder))} clips"
         finally:
             recorder.stop()
 

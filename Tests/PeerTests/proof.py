@@ -5,11 +5,11 @@ import hashlib
 import hmac
 import json
 import shutil
-import signal
 import struct
 import subprocess
 import time
 
+from breaking import broken_off
 from recorder import PASSPHRASE
 
 
@@ -30,7 +30,8 @@ class Proof:
             "hall", "--from", "-1m", "-o", str(folder), "--passphrase-fd", "0", "--json", input=PASSPHRASE + "\n").stdout)
         key = json.loads(prove("--show-key", "--json").stdout)["key"]
         assert key == made["key"] and made["clips"] >= 3, made
-        self.broken_off(recorder)
+        broken_off(recorder, "prove", "hall", "--from", "-1m", seen=lambda part: (part / "clips").exists(), told="Broken off")
+        broken_off(recorder, "export", "hall", "--from", "-1m", seen=lambda part: part.stat().st_size, told="Broken off")
         recorder.stop()
         shutil.rmtree(recorder.folder / "vault")
         alone = self.tests.folder / "alone"
@@ -58,30 +59,6 @@ class Proof:
         assert result.returncode == 2 and not json.loads(result.stdout)["sound"], result
         assert seen[1] in json.loads(result.stdout)["findings"][0]
         return f"{len(seen)} clips"
-
-    @staticmethod
-    def broken_off(recorder):
-        """Ctrl-C and SIGTERM while clips are written in clear: nothing of them stays, and the place is free."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            for attempt in range(10):
-                target = recorder.folder / f"broken-{number}-{attempt}"
-                process = subprocess.Popen(
-                    [recorder.sudocam, "prove", "--config", str(recorder.config), "hall", "--from", "-1m", "-o", str(target), "--passphrase-fd", "0"],
-                    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-                process.stdin.write(PASSPHRASE + "\n")
-                process.stdin.close()
-                while process.poll() is None and not list(recorder.folder.glob("broken-*.part")):
-                    time.sleep(0.0005)
-                process.send_signal(number)
-                told = process.stderr.read()
-                process.wait(20)
-                assert not list(recorder.folder.glob("broken-*.part")), told
-                assert target.exists() == (process.returncode == 0), (process.returncode, told)
-                if process.returncode:
-                    assert process.returncode == 130 and "Broken off" in told, (process.returncode, told)
-                    break
-            else:
-                raise AssertionError("it was always over before the signal came")
 
     @staticmethod
     def independently(folder, key):

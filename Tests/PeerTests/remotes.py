@@ -292,6 +292,19 @@ class Remotes:
             recorder.stop()
             status = self.json(recorder, "remote", "sync", "offsite")
             assert status["lagObjects"] == 0 and status["sentEntries"] == status["ledgerEntries"], status
+            # Its signing key comes back from there too, as docs/guide/repair.md says.
+            key = recorder.folder / "vault/keys/ledger.key"
+            good = key.read_bytes()
+            key.write_bytes(good[:-1])
+            refused = self.command(recorder, "serve", check=False)
+            assert refused.returncode == 1 and "31 bytes instead of 32" in refused.stderr and "remote restore" in refused.stderr, refused
+            self.bare(
+                "putonly-key", "--owner-file", str(recorder.folder / "vault/keys/owner.age"), "--no-backfill", lines=[PASSPHRASE], url=self.place("putonly"))
+            subprocess.run(["cp", "--preserve=mode", str(self.folder / "putonly-key/vault/keys/ledger.key"), str(key)], check=True)
+            assert key.read_bytes() == good
+            recorder.start()
+            recorder.stop()
+            self.json(recorder, "remote", "sync", "offsite")
             # With credentials that may read it is a whole vault.
             folder = self.folder / "putonly-restored"
             self.bare("putonly-restored", "--owner-file", str(recorder.folder / "vault/keys/owner.age"), lines=[PASSPHRASE], url=self.place("putonly"))

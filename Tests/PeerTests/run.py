@@ -87,7 +87,7 @@ class Tests(Checks):
             self.check("I12: an RTSP camera is recorded, cut off, and returns", self.rtsp)
             self.check("S4: on a full disk the oldest goes and recording goes on; what is held stays", self.full)
             self.check("R5: what another program exports is kept meanwhile, and no longer", self.leased)
-            self.check("SIGTERM with pages open, and with pages that are long gone, ends the recorder within 5 s", self.goodbye)
+            self.check("SIGTERM with pages and leases open, and with pages that are long gone, ends the recorder within 5 s", self.goodbye)
             self.check("W40: five hundred tabs closed while connecting leave nothing behind", self.tabs)
             if self.aiortc:
                 self.check("an independent WebRTC client (aiortc) plays live through WHEP", self.whep)
@@ -435,11 +435,23 @@ class Tests(Checks):
             wanted = {"camera": first["camera"], "start": int(microseconds(first["start"])), "end": int(microseconds(first["end"]))}
             reader.sendall(b"lease\n" + json.dumps(wanted).encode() + b"\n")
             assert json.loads(reader.recv(1024))["ok"]
+            # Another process knows it from the recorder.
+            explain = lambda: recorder.command("retention", "explain", first["object"], "--json", *config, check=False).stdout  # noqa: E731
+            explained = json.loads(explain())[0]
+            assert "watches or exports" in explained["verdict"] and explained["leasedUntil"] in explained["verdict"], explained
+            assert 3500e6 < microseconds(explained["leasedUntil"]) - time.time() * 1e6 <= 3600e6, explained
+            told = recorder.command("retention", "explain", first["object"], *config).stdout
+            assert explained["leasedUntil"] in told, told
+            planned = json.loads(recorder.command("retention", "apply", "--dry-run", "--json", *config).stdout)["deletions"]
+            assert clips[1]["object"] in {clip["object"] for clip in planned} and first["object"] not in {clip["object"] for clip in planned}, planned
             recorder.command("retention", "apply", "--yes", *config)
             left = {clip["object"] for clip in self.clips(recorder)}
             assert first["object"] in left and clips[1]["object"] not in left, (clips, left)
             reader.close()
             end = time.monotonic() + 10
+            while "leasedUntil" in explain():
+                assert time.monotonic() < end, "explain goes on telling of a lease that is over"
+                time.sleep(0.1)
             while first["object"] in {clip["object"] for clip in self.clips(recorder)}:
                 assert time.monotonic() < end, "the lease outlasts its reader"
                 recorder.command("retention", "apply", "--yes", *config)
@@ -461,6 +473,14 @@ class Tests(Checks):
                 pages.append(page)
             for page in pages[:4]:
                 page.close()
+            # Programs that read for long, and one that asks nothing.
+            camera, now = recorder.state()["cameras"][0]["id"], int(time.time() * 1e6)
+            for words in (b"lease\n" + json.dumps({"camera": camera, "start": now - 10**7, "end": now}).encode() + b"\n", b"", b"unlock\n"):
+                reader = socket.socket(socket.AF_UNIX)
+                reader.connect(str(recorder.folder / "vault" / "control.sock"))
+                reader.sendall(words)
+                pages.append(reader)
+            time.sleep(0.2)
             began = time.monotonic()
             recorder.process.terminate()
             assert recorder.process.wait(5) == 0

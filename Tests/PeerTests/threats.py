@@ -168,6 +168,18 @@ class Threats:
             time.sleep(2.1)
             self.token(recorder)
             assert request(recorder.url + "api/v1/unlock", "POST", b"wrong")[0] == 401
+            # The command line is limited apart from the page, and says the same by its status.
+            command = lambda *arguments, words: recorder.command(  # noqa: E731
+                *arguments, "--config", str(recorder.config), "--passphrase-fd", "0", input=words + "\n", check=False)
+            for _ in range(12):
+                told = command("unlock", words="wrong")
+                assert told.returncode == 3, told
+                if "Too many wrong passphrases" in told.stderr:
+                    break
+            else:
+                raise AssertionError("as many attempts as one likes")
+            told = command("key", "rewrap", words=PASSPHRASE)
+            assert told.returncode == 3 and "not tried" in told.stderr, told
             slowest = max(slow)
             assert slowest < 2, f"{slowest:.2f} s for an answer meanwhile"
             return f"slowest other answer meanwhile {slowest * 1000:.0f} ms"

@@ -33,7 +33,7 @@ import Vault
         try await ProofCommands.prove(
             Configuration(vault: temporary.path), camera: object == nil ? Self.camera.description : nil,
             range: TimeRange(start, start + 60_000_000), object: object,
-            to: try EvidenceFolder(temporary.folder.path + "/" + name),
+            to: try OutputFolder(temporary.folder.path + "/" + name),
             passphrase: SecretBytes(text: TemporaryVault.passphrase), progress: progress, time: temporary.time)
     }
 
@@ -41,17 +41,33 @@ import Vault
         try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
     }
 
-    @Test func `a time copied from the list of clips begins with that clip, also when it is cut to the millisecond`()
-        async throws
-    {
+    @Test func `a time copied from the list of clips is that clip's start, to every command`() async throws {
         let (temporary, starts) = try await recorded(4)
-        let copied = try #require(FileTime.parse(FileTime.iso(starts[2]), now: starts[2]))
-        #expect(try await prove(temporary, from: copied, to: "copied").clips == 2)
-        let cut = WallTime(microseconds: copied.microseconds / 1000 * 1000)
-        #expect(cut < starts[2])
-        #expect(try await prove(temporary, from: cut, to: "cut").clips == 2)
-        #expect(try await prove(temporary, from: starts[2], to: "exact").clips == 2)
-        #expect(try await prove(temporary, from: starts[2] + -1, to: "before").clips == 3)
+        let configuration = Configuration(vault: temporary.path)
+        let all = TimeRange(starts[0], starts[3] + 60_000_000)
+        let listed = try await VaultCommands.clips(
+            configuration, camera: Self.camera.description, range: all, limit: 10, time: temporary.time)
+        #expect(listed.count == 4)
+        for (index, clip) in listed.enumerated() {
+            let copied = try #require(FileTime.parse(clip.start, now: starts[0]))
+            #expect(copied == starts[index])
+            let rest = try await VaultCommands.clips(
+                configuration, camera: Self.camera.description, range: TimeRange(copied, all.end), limit: 10,
+                time: temporary.time)
+            #expect(rest.map(\.object) == listed[index...].map(\.object))
+            #expect(try await prove(temporary, from: copied, to: "proved-\(index)").clips == 4 - index)
+            let explained = try await RetentionCommands.explain(configuration, clip.start, camera: nil)
+            #expect(explained.map(\.object) == [clip.object])
+        }
+    }
+
+    @Test func `what is proved reaches to the instant that was asked for, also on a whole millisecond`() async throws {
+        let (temporary, starts) = try await recorded(3)
+        // 700 µs before the third clip starts, the second one still lasts.
+        let whole = WallTime(microseconds: starts[2].microseconds / 1000 * 1000)
+        #expect(try await prove(temporary, from: whole, to: "whole").clips == 2)
+        #expect(try await prove(temporary, from: starts[2] + -1, to: "before").clips == 2)
+        #expect(try await prove(temporary, from: starts[2], to: "exact").clips == 1)
     }
 
     @Test func `a bundle is whole or not there, and the next attempt finds its place free`() async throws {
@@ -84,14 +100,14 @@ import Vault
         #expect(try names(temporary.folder).count == 2)
         #expect(FileManager.default.fileExists(atPath: proved.path + "/README.html"))
         for other in ["evidence", "evidence/"] {
-            #expect(throws: VaultError(.exists, "")) { _ = try EvidenceFolder(temporary.folder.path + "/" + other) }
+            #expect(throws: ServerError(.refused, "")) { _ = try OutputFolder(temporary.folder.path + "/" + other) }
         }
     }
 
     @Test func `what stands in its place meanwhile is not replaced`() async throws {
         let (temporary, starts) = try await recorded(1)
         let place = temporary.folder.path + "/evidence"
-        await #expect(throws: VaultError(.exists, "")) {
+        await #expect(throws: ServerError(.refused, "")) {
             try await prove(temporary, from: starts[0], to: "evidence") { _, _ in
                 try? FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: false)
             }

@@ -51,6 +51,37 @@ import Testing
         await vault.close()
     }
 
+    @Test func `who only reads the vault answers by what the recorder keeps for others, as long as it lasts`()
+        async throws
+    {
+        let temporary = try await TemporaryVault()
+        let vault = try await temporary.open()
+        let clips = try await Self.fill(vault, temporary, count: 3)
+        var policy = RetentionPolicy()
+        policy.rules = [.init(keep: 0)]
+        let token = vault.lease(camera: Self.camera, range: clips[0].range)
+        let leases = vault.leases()
+        #expect(leases.count == 1)
+        let reader = try await temporary.open(.read)
+        let before = try await reader.explainRetention(clips[0].object, policy)
+        #expect(before.verdict == .age(rule: 1, until: clips[0].end))
+        reader.learn(leases)
+        let end = temporary.time.wallNow() + Self.hour
+        let leased = try await reader.explainRetention(clips[0].object, policy)
+        #expect(leased.verdict == .leased(until: end))
+        let other = try await reader.explainRetention(clips[1].object, policy)
+        #expect(other.verdict == .age(rule: 1, until: clips[1].end))
+        #expect(try await reader.planRetention(policy).deletions.map(\.clip) == Array(clips[1...]))
+        temporary.time.advance(microseconds: Self.hour)
+        let after = try await reader.explainRetention(clips[0].object, policy)
+        #expect(after.verdict == before.verdict)
+        #expect(try await reader.planRetention(policy).deletions.count == 3)
+        #expect(vault.leases() == [])
+        withExtendedLifetime(token) {}
+        await reader.close()
+        await vault.close()
+    }
+
     @Test func `explain says when nobody vouches for the clock, and promises no minimum to what it does not protect`()
         async throws
     {

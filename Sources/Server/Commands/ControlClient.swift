@@ -123,13 +123,16 @@ public enum ControlClient {
 
     /// - Parameters:
     ///   - secrets: sent behind the request, a line each, from locked memory.
+    ///   - patience: seconds that an answer is waited for; 0: for ever.
     ///   - step: takes the lines before the last one.
     private static func ask(
-        _ vault: String, _ request: [UInt8], secrets: [SecretBytes] = [],
+        _ vault: String, _ request: [UInt8], secrets: [SecretBytes] = [], patience: Int = 0,
         step: (ControlSocket.Reply) -> Void = { _ in }
     ) throws(ServerError) -> ControlSocket.Reply {
         let descriptor = try connected(vault)
         defer { close(descriptor) }
+        var wait = timeval(tv_sec: patience, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &wait, socklen_t(MemoryLayout<timeval>.size))
         guard write(descriptor, request, request.count) == request.count,
             secrets.allSatisfy({ $0.writeLine(to: descriptor) })
         else { throw ServerError(.noService, "The recorder does not listen.") }
@@ -205,8 +208,19 @@ public enum ControlClient {
         deinit { close(descriptor) }
     }
 
+    /// What the running recorder keeps for those who watch or export. Nothing where no recorder runs, or one that does not know the
+    /// question or does not answer within seconds: who asks only looks, and is not to wait for it.
+    static func leases(vault: String) -> [RetentionLease] {
+        let reply = try? ask(vault, Array("leases\n".utf8), patience: 5)
+        return (reply?.leases ?? []).compactMap { lease in
+            lease.expires.map {
+                RetentionLease(camera: lease.camera, range: TimeRange(lease.start, lease.end), expires: $0)
+            }
+        }
+    }
+
     private static func refusal(_ reply: ControlSocket.Reply) -> ServerError {
-        // Of the vault's codes only `wrongPassphrase` has its like here.
+        // Of the vault's codes only `wrongPassphrase` has its like here; `tooManyAttempts` is our own.
         let code = reply.code.flatMap(ServerError.Code.init(rawValue:)) ?? .refused
         return ServerError(code == .noService ? .refused : code, reply.message ?? "The recorder refused.")
     }

@@ -48,18 +48,10 @@ public enum DrillCommands {
         try FileManager.default.createDirectory(
             atPath: place, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         defer { try? FileManager.default.removeItem(atPath: place) }
-        let local = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        do {
-            let drill = try await drill(
+        return try await configuration.reading(time: time) { local in
+            try await drill(
                 description, known.first { $0.contents == .onlyEpochKeys }, local, at: configuration.vault, passphrase,
                 place, progress)
-            local.lock()
-            await local.close()
-            return drill
-        } catch {
-            local.lock()
-            await local.close()
-            throw error
         }
     }
 

@@ -24,7 +24,8 @@ extension KeyCommands {
         _ configuration: Configuration, _ what: String, camera: String?, to recipient: AgeRecipient, path: String,
         _ credential: Credential, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
     ) async throws -> Shared {
-        try await reading(configuration) { vault in
+        // What lies in a remote only is shared too.
+        try await configuration.reading(hasRemotes: true, time: time) { vault in
             let clip = try await clip(configuration, what, camera, vault)
             let output = try OutputFile(path)
             let lease = ControlClient.lease(vault: configuration.vault, camera: clip.camera, range: clip.range)
@@ -52,22 +53,6 @@ extension KeyCommands {
             return Shared(
                 path: path, object: clip.object, camera: clip.camera, start: FileTime.iso(clip.start),
                 end: FileTime.iso(clip.end), to: recipient.description, bytes: total)
-        }
-    }
-
-    /// A reader of the vault beside the recorder, remotes included: what lies there only is shared too.
-    private static func reading<Value>(
-        _ configuration: Configuration, _ body: (Vault) async throws -> Value
-    ) async throws -> Value {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        do {
-            try vault.openRemotes()
-            let value = try await body(vault)
-            await vault.close()
-            return value
-        } catch {
-            await vault.close()
-            throw error
         }
     }
 
@@ -103,7 +88,7 @@ extension KeyCommands {
     }
 
     /// Writes a folder for a third party: the day's key, its objects or their names, their sums, and how to open them with stock
-    /// tools. The folder appears under its name only when it is whole.
+    /// tools. After an error nothing of it is left, but the ledger may say already that the key was given out.
     ///
     /// - Parameters:
     ///   - day: as `2026-11-25`, UTC.
@@ -111,89 +96,108 @@ extension KeyCommands {
     ///   - hasObjects: false: only their names.
     public static func export(
         _ configuration: Configuration, camera: String, day: String, to recipient: AgeRecipient?, hasObjects: Bool,
-        folder: String, _ credential: Credential,
+        folder: OutputFolder, _ credential: Credential,
         progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
     ) async throws -> Exported {
         let now = time.wallNow()
         guard let utcDay = FileTime.day(day) else {
             throw ServerError(.configuration, "\(day) is no day.", hint: "Write it as 2026-11-25; days are UTC.")
         }
-        // First: that a key was given out stays in the ledger for ever.
-        let output = try OutputFolder(folder)
-        let id = try await reading(configuration) { vault in try VaultCommands.camera(camera, configuration, vault) }
-        let midnight = WallTime(microseconds: utcDay * 86_400_000_000)
-        let lease = ControlClient.lease(
-            vault: configuration.vault, camera: id, range: TimeRange(midnight, midnight + 86_400_000_000))
-        defer { withExtendedLifetime(lease) {} }
-        // Unsealed it comes too, but sealed on its way: to an identity that lives as long as this call.
-        let carrier = try AgeIdentity.random()
-        let request = Request(
-            action: .export, credential: credential.kind,
-            recipient: (recipient ?? carrier.recipient).description, camera: id, day: utcDay,
-            plain: recipient == nil)
-        guard let export = try await ask(configuration, request, credential).export else {
-            throw ServerError(.refused, "The recorder did not say what it did.")
-        }
-        // Opened only now: what it knows is the vault of this moment, and the recorder may have named a clip that is a second old.
-        return try await reading(configuration) { vault in
+        // The folder first: that a key was given out stays in the ledger for ever.
+        return try await folder.write {
+            let id = try await configuration.reading(time: time) { vault in
+                try VaultCommands.camera(camera, configuration, vault)
+            }
+            let midnight = WallTime(microseconds: utcDay * 86_400_000_000)
+            let lease = ControlClient.lease(
+                vault: configuration.vault, camera: id, range: TimeRange(midnight, midnight + 86_400_000_000))
+            defer { withExtendedLifetime(lease) {} }
+            // Unsealed it comes too, but sealed on its way: to an identity that lives as long as this call.
+            let carrier = try AgeIdentity.random()
+            let request = Request(
+                action: .export, credential: credential.kind,
+                recipient: (recipient ?? carrier.recipient).description, camera: id, day: utcDay,
+                plain: recipient == nil)
+            guard let export = try await ask(configuration, request, credential).export else {
+                throw ServerError(.refused, "The recorder did not say what it did.")
+            }
             if recipient == nil {
                 let text = try carrier.open(Array(export.sealedIdentity))
                 defer { text.wipe() }
                 // It lies in the open from here on: that is what was asked for.
-                try OutputFile.write(Array(text.revealed().utf8) + [10], to: output.part + "/identity.txt")
+                try OutputFile.write(Array(text.revealed().utf8) + [10], to: folder.part + "/identity.txt")
             } else {
-                try OutputFile.write(Array(export.sealedIdentity), to: output.part + "/identity.age")
+                try OutputFile.write(Array(export.sealedIdentity), to: folder.part + "/identity.age")
             }
             let total = export.clips.reduce(0) { $0 + $1.bytes }
-            var copied: [(clip: Answer.Clip, name: String)] = []
-            var missing: [ObjectID: String] = [:]
+            var copies = Copies()
             if hasObjects {
-                try output.makeFolder("objects")
-                let done = Mutex(0)
-                for (place, clip) in export.clips.enumerated() {
-                    let number = String(place + 1)
-                    let padded = String(repeating: "0", count: max(0, 5 - number.count)) + number
-                    let name = "objects/\(padded)-\(FileTime.text(clip.start)).mp4.age"
-                    do {
-                        let record = try await vault.clip(named: clip.object.description)
-                        let file = try OutputFile(output.part + "/" + name)
-                        try await vault.readObject(record, handingOut: 0..<clip.bytes) { (bytes) throws(VaultError) in
-                            try file.append(bytes)
-                            progress(
-                                done.withLock {
-                                    $0 += bytes.count
-                                    return $0
-                                }, total)
-                        }
-                        try file.publish()
-                        copied.append((clip, name))
-                    } catch let error as VaultError where error.code != .noSpace {
-                        // One that is lost or damaged does not keep the rest of the day from who is to have it.
-                        missing[clip.object] = error.reason
-                    }
+                // Opened only now: what it knows is the vault of this moment, and the recorder may have named a clip that is a
+                // second old.
+                copies = try await configuration.reading(hasRemotes: true, time: time) { vault in
+                    try await copy(export.clips, total, from: vault, to: folder, progress)
                 }
-                let sums = copied.map { "\($0.clip.object)  \($0.name)\n" }.joined()
-                try OutputFile.write(Array(sums.utf8), to: output.part + "/SHA256SUMS")
             }
+            let missing = copies.missing
             let list = export.clips.map { clip in
                 let remarks =
                     (clip.salvaged ? "  cut short" : "") + (missing[clip.object].map { "  NOT HERE: \($0)" } ?? "")
                 return
                     "\(clip.object)  \(FileTime.iso(clip.start))  \(FileTime.iso(clip.end))  \(clip.bytes)\(remarks)\n"
             }.joined()
-            try OutputFile.write(Array(list.utf8), to: output.part + "/objects.txt")
+            try OutputFile.write(Array(list.utf8), to: folder.part + "/objects.txt")
             let readme = readme(
                 camera: camera, id: id, day: day, clips: export.clips.count - missing.count,
-                isSealed: recipient != nil,
-                hasObjects: hasObjects)
-            try OutputFile.write(Array(readme.utf8), to: output.part + "/README.txt")
-            try output.publish()
+                isSealed: recipient != nil, hasObjects: hasObjects)
+            try OutputFile.write(Array(readme.utf8), to: folder.part + "/README.txt")
             return Exported(
-                folder: output.path, to: recipient?.description, epochs: export.epochs,
-                clips: export.clips.count - missing.count,
-                bytes: hasObjects ? copied.reduce(0) { $0 + $1.clip.bytes } : total,
+                folder: folder.path, to: recipient?.description, epochs: export.epochs,
+                clips: export.clips.count - missing.count, bytes: hasObjects ? copies.bytes : total,
                 missing: export.clips.map(\.object).filter { missing[$0] != nil }, dayIsOpen: utcDay >= now.utcDay)
         }
+    }
+
+    /// What became of a day's objects.
+    private struct Copies {
+        var bytes = 0
+        /// Why each could not be copied.
+        var missing: [ObjectID: String] = [:]
+    }
+
+    /// Into the folder `objects`, in their order, and their sums into `SHA256SUMS`.
+    private static func copy(
+        _ clips: [Answer.Clip], _ total: Int, from vault: Vault, to folder: OutputFolder,
+        _ progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
+    ) async throws -> Copies {
+        try folder.makeFolder("objects")
+        var copies = Copies()
+        var sums = ""
+        let done = Mutex(0)
+        for (place, clip) in clips.enumerated() {
+            let number = String(place + 1)
+            let padded = String(repeating: "0", count: max(0, 5 - number.count)) + number
+            let name = "objects/\(padded)-\(FileTime.text(clip.start)).mp4.age"
+            do {
+                let record = try await vault.clip(named: clip.object.description)
+                let file = try OutputFile(folder.part + "/" + name)
+                try await vault.readObject(record, handingOut: 0..<clip.bytes) { (bytes) throws(VaultError) in
+                    try file.append(bytes)
+                    progress(
+                        done.withLock {
+                            $0 += bytes.count
+                            return $0
+                        }, total)
+                }
+                try file.publish()
+                copies.bytes += clip.bytes
+                sums += "\(clip.object)  \(name)\n"
+            } catch let error as VaultError where error.code != .noSpace {
+                // One that is lost or damaged does not keep the rest of the day from who is to have it.
+                copies.missing[clip.object] = error.reason
+            }
+        }
+        try OutputFile.write(Array(sums.utf8), to: folder.part + "/SHA256SUMS")
+        return copies
     }
 
     /// For whoever receives the folder and knows neither SudoCam nor age.

@@ -261,13 +261,13 @@ public enum KeyCommands {
     }
 
     public static func list(_ configuration: Configuration) async throws -> List {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        let list = try vault.recipients()
-        await vault.close()
-        return List(
-            recipients: list.recipients.map {
-                List.Recipient(recipient: $0.recipient.description, role: $0.role.rawValue)
-            }, epochs: list.epochs, stale: list.staleEpochs, ledgerKey: vault.ledgerKey)
+        try await configuration.reading(time: time) { vault in
+            let list = try vault.recipients()
+            return List(
+                recipients: list.recipients.map {
+                    List.Recipient(recipient: $0.recipient.description, role: $0.role.rawValue)
+                }, epochs: list.epochs, stale: list.staleEpochs, ledgerKey: vault.ledgerKey)
+        }
     }
 
     public struct LogLine: Codable, Sendable {
@@ -278,9 +278,7 @@ public enum KeyCommands {
 
     /// From the signed ledger: who was let in, who was shut out, what was given out.
     public static func log(_ configuration: Configuration, limit: Int) async throws -> [LogLine] {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        let receipts = try await vault.keyLog(limit: limit)
-        await vault.close()
+        let receipts = try await configuration.reading(time: time) { try await $0.keyLog(limit: limit) }
         return receipts.map { receipt in
             let what: String =
                 switch receipt.kind {

@@ -4,12 +4,22 @@ import Glibc
 import Synchronization
 import Vault
 
+/// What is whole or not there: removed when a signal ends the program before.
+public protocol Abandonable: Sendable {
+    /// Removes what is there and ends the program, before whoever fills it can tell of files that are gone. Does nothing when it is
+    /// over, one way or the other: the program is at its end then.
+    ///
+    /// - Parameter end: told what could not be removed.
+    func abandon(_ end: (_ left: String?) -> Never)
+}
+
 /// A file that others shall not read before their owner decides so (mode 0600), and that stands under its name only when it is whole,
-/// never in the place of something else.
+/// never in the place of something else unless that is wanted.
 ///
 /// Made before anything is asked for that cannot be taken back; gone with this value unless it was published.
-final class OutputFile: Sendable {
+public final class OutputFile: Abandonable {
     let path: String
+    private let replaces: Bool
     private let part: String
     private let files = PosixFileSystem()
     private let file: any OpenFile
@@ -19,13 +29,16 @@ final class OutputFile: Sendable {
         var isOver = false
     }
 
+    /// - Parameter replaces: a file that stands there is kept until the new one is whole.
+    ///
     /// Errors: `.refused` when something stands there, or nothing can.
-    init(_ path: String) throws(ServerError) {
+    public init(_ path: String, replaces: Bool = false) throws(ServerError) {
         self.path = path
+        self.replaces = replaces
         part = "\(path).\(Core.UUID.random().description.prefix(8)).part"
         let isTaken: Bool
         do throws(VaultError) {
-            isTaken = try files.attributes(path) != nil
+            isTaken = replaces ? false : try files.attributes(path) != nil
             file = try files.open(part, .create)
         } catch {
             throw ServerError(
@@ -48,6 +61,14 @@ final class OutputFile: Sendable {
     /// Durable under its name on return.
     func publish() throws {
         try file.sync()
+        try state.withLock { (state) throws(VaultError) in
+            try giveName()
+            state.isOver = true
+        }
+        try files.syncDirectory(URL(fileURLWithPath: path).deletingLastPathComponent().path)
+    }
+    private func giveName() throws(VaultError) {
+        guard !replaces else { return try files.rename(part, to: path) }
         do throws(VaultError) {
             try files.link(part, to: path)
             try files.remove(part)
@@ -56,12 +77,20 @@ final class OutputFile: Sendable {
             guard error.code == .unsupported, try files.attributes(path) == nil else { throw error }
             try files.rename(part, to: path)
         }
-        try files.syncDirectory(URL(fileURLWithPath: path).deletingLastPathComponent().path)
-        state.withLock { $0.isOver = true }
     }
 
-    private func discard() {
-        if state.withLock({ !$0.isOver }) { try? files.remove(part) }
+    func discard() { state.withLock { discard(&$0) } }
+    private func discard(_ state: inout State) {
+        if !state.isOver { try? files.remove(part) }
+        state.isOver = true
+    }
+
+    public func abandon(_ end: (_ left: String?) -> Never) {
+        state.withLock { state in
+            guard !state.isOver else { return }
+            discard(&state)
+            end(FileManager.default.fileExists(atPath: part) ? part : nil)
+        }
     }
 
     /// A small file at once.
@@ -69,49 +98,5 @@ final class OutputFile: Sendable {
         let file = try OutputFile(path)
         try file.append(bytes)
         try file.publish()
-    }
-}
-
-/// The same for a folder (mode 0700): it is filled at `part`, and stands under its name when it is whole.
-final class OutputFolder: Sendable {
-    let path: String
-    let part: String
-    private let isPublished = Mutex(false)
-
-    /// Errors: `.refused` when something stands there, or nothing can.
-    init(_ path: String) throws(ServerError) {
-        // A shell that completes names puts a slash there.
-        var path = path
-        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-        self.path = path
-        part = "\(path).\(Core.UUID.random().description.prefix(8)).part"
-        guard !FileManager.default.fileExists(atPath: path) else {
-            throw ServerError(.refused, "\(path) is there already.", hint: "Choose another place with --output.")
-        }
-        try Self.make(part)
-    }
-    deinit { if isPublished.withLock({ !$0 }) { try? FileManager.default.removeItem(atPath: part) } }
-
-    /// A folder within `part`.
-    func makeFolder(_ name: String) throws(ServerError) { try Self.make(part + "/" + name) }
-
-    private static func make(_ path: String) throws(ServerError) {
-        do {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
-        } catch {
-            throw ServerError(
-                .refused, "\(path) cannot be made.", hint: "Choose another place with --output.",
-                underlying: FoundationReason(error))
-        }
-    }
-
-    func publish() throws(ServerError) {
-        guard rename(part, path) == 0 else {
-            throw ServerError(
-                .refused, "\(path) cannot be written: \(unsafe String(cString: strerror(errno))).",
-                hint: "Choose another place with --output.")
-        }
-        isPublished.withLock { $0 = true }
     }
 }

@@ -18,21 +18,18 @@ public enum ProofCommands {
     /// Writes the bundle of every clip of a camera that shares time with `range`, or of the one that `object` begins to name.
     /// After an error nothing of it is left.
     public static func prove(
-        _ configuration: Configuration, camera: String?, range: TimeRange?, object: String?, to folder: EvidenceFolder,
+        _ configuration: Configuration, camera: String?, range: TimeRange?, object: String?, to folder: OutputFolder,
         passphrase: SecretBytes, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void,
         time: any TimeSource = SystemTime()
     ) async throws -> Proved {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        do {
-            try await vault.unlock(passphrase: passphrase)
-            // Clips whose bytes lie elsewhere only come from there.
-            try vault.openRemotes()
+        // Clips whose bytes lie elsewhere only come from there.
+        try await configuration.reading(passphrase: passphrase, hasRemotes: true, time: time) { vault in
             let clips: [ClipRecord]
             if let object {
                 clips = [try await vault.clip(named: object)]
             } else if let camera, let range {
                 let id = try VaultCommands.camera(camera, configuration, vault)
-                clips = try await vault.clips(camera: id, overlapping: Self.meant(range), limit: 100_000)
+                clips = try await vault.clips(camera: id, overlapping: range, limit: 100_000)
             } else {
                 throw ServerError(
                     .refused, "What is to be proved?", hint: "Name a camera with --from and --to, or --clip.")
@@ -49,39 +46,23 @@ public enum ProofCommands {
             let cameraName = configuration.cameras.first {
                 RecordingService.identity(of: $0.key, in: vault.id) == clips.first?.camera
             }?.name
-            let evidence = try await vault.prove(
-                clips, to: folder.part, cameraName: cameraName, page: EvidencePage.form,
-                name: { "\(FileTime.text($0.start))-\($0.identity.sequence).mp4" }, progress: progress)
-            try folder.keep()
-            vault.lock()
-            await vault.close()
+            let evidence = try await folder.write {
+                try await vault.prove(
+                    clips, to: folder.part, cameraName: cameraName, page: EvidencePage.form,
+                    name: { "\(FileTime.text($0.start))-\($0.identity.sequence).mp4" }, progress: progress)
+            }
             let records = evidence.clips.map(\.record)
             return Proved(
-                path: folder.name, camera: evidence.camera, clips: records.count,
+                path: folder.path, camera: evidence.camera, clips: records.count,
                 from: records.map(\.start).min().map(FileTime.iso) ?? "",
                 to: records.map(\.end).max().map(FileTime.iso) ?? "", bytes: records.reduce(0) { $0 + $1.byteCount },
                 key: evidence.key)
-        } catch {
-            folder.remove()
-            vault.lock()
-            await vault.close()
-            throw error
         }
-    }
-
-    /// Other programs, and SudoCam until it printed microseconds, cut times to the millisecond. Whoever gives the start of a clip
-    /// so does not mean the one before, which ended within that millisecond.
-    private static func meant(_ range: TimeRange) -> TimeRange {
-        let start = range.start + 999
-        return range.start.microseconds % 1000 == 0 && start < range.end ? TimeRange(start, range.end) : range
     }
 
     /// The ledger's public key as text.
     public static func key(_ configuration: Configuration, time: any TimeSource = SystemTime()) async throws -> String {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        let key = try await vault.ledgerHead().key
-        await vault.close()
-        return key
+        try await configuration.reading(time: time) { try await $0.ledgerHead().key }
     }
 
     public struct Checked: Codable, Sendable {

@@ -90,10 +90,7 @@ public enum RepairCommands {
         }
         if apply {
             // What was seen is gone for good, and the new ledger says so: it is what is known from here on.
-            let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-            let new = try await vault.pin()
-            await vault.close()
-            try store.save(new)
+            try store.save(try await configuration.reading(time: time) { try await $0.pin() })
         }
         return RebuiltLedger(
             applied: rebuilt.isApplied, clips: rebuilt.clips, epochs: rebuilt.epochs, quarantined: rebuilt.quarantined,

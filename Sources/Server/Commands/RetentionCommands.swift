@@ -200,11 +200,11 @@ public enum RetentionCommands {
         _ configuration: Configuration, camera: String, day: String, isUnproved: Bool,
         passphrase: @escaping @Sendable () throws -> SecretBytes
     ) async throws -> Shredded {
-        guard let time = FileTime.parse(day + "T00:00:00Z", now: time.wallNow()) else {
+        guard let utcDay = FileTime.day(day) else {
             throw ServerError(.configuration, "\(day) is no day.", hint: "Write it as 2026-11-25; days are UTC.")
         }
         let request = Request(
-            action: .shred, camera: try await id(camera, configuration), day: time.utcDay, unproved: isUnproved)
+            action: .shred, camera: try await id(camera, configuration), day: utcDay, unproved: isUnproved)
         let answer = try await ask(configuration, request, passphrase: isUnproved ? nil : passphrase)
         guard let shredded = answer.shredded else {
             throw ServerError(.refused, "The recorder did not say what it did.")
@@ -284,6 +284,8 @@ public enum RetentionCommands {
         public var timeTrusted: Bool
         /// When the rule lets it go.
         public var until: String?
+        /// Somebody watches or exports it: until he is done, and no longer than this.
+        public var leasedUntil: String?
         public var minimumUntil: String?
         public var budgets: [Budget]
         /// What would change it.
@@ -425,27 +427,19 @@ public enum RetentionCommands {
         _ configuration: Configuration,
         _ body: (Vault, RetentionPolicy, [CameraID: String]) async throws -> Value
     ) async throws -> Value {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        do {
-            let value = try await body(
-                vault, configuration.retentionPolicy(vault: vault.id), names(configuration, vault.id))
-            vault.lock()
-            await vault.close()
-            return value
-        } catch {
-            vault.lock()
-            await vault.close()
-            throw error
+        try await configuration.reading(time: time) { vault in
+            try await body(vault, configuration.retentionPolicy(vault: vault.id), names(configuration, vault.id))
         }
     }
 
-    /// The same, where the policy is what is asked about.
+    /// The same, where the policy is what is asked about, and so what the running recorder keeps for readers.
     private static func deciding<Value>(
         _ configuration: Configuration,
         _ body: (Vault, RetentionPolicy, [CameraID: String]) async throws -> Value
     ) async throws -> Value {
         try await reading(configuration) { vault, policy, names in
             try vault.check(policy)
+            vault.learn(ControlClient.leases(vault: configuration.vault))
             return try await body(vault, policy, names)
         }
     }
@@ -494,13 +488,16 @@ public enum RetentionCommands {
         _ explanation: RetentionExplanation, _ policy: RetentionPolicy, _ names: [CameraID: String]
     ) -> Explained {
         var until: WallTime?
+        var leasedUntil: WallTime?
         var changes: [String] = []
         var verdict: String
         switch explanation.verdict {
         case .held(let hold):
             verdict = "Hold \(hold) keeps it, whatever rules and budgets say."
             changes.append("`sudocam retention release \(hold)` ends that.")
-        case .leased: verdict = "Somebody watches or exports it: it stays until that ends, an hour at most."
+        case .leased(let end):
+            leasedUntil = end
+            verdict = "Somebody watches or exports it: it stays until that ends, or until \(FileTime.iso(end))."
         case .doubtful:
             verdict =
                 "Nobody vouches for the time it was recorded at, so no rule applies; it goes first when space is needed."
@@ -531,7 +528,7 @@ public enum RetentionCommands {
             object: explanation.clip.object, camera: name(explanation.clip.camera, names),
             start: FileTime.iso(explanation.clip.start), end: FileTime.iso(explanation.clip.end),
             kind: explanation.clip.kind.rawValue, verdict: verdict, timeTrusted: explanation.isTimeTrusted,
-            until: until.map(FileTime.iso),
+            until: until.map(FileTime.iso), leasedUntil: leasedUntil.map(FileTime.iso),
             minimumUntil: explanation.minimumUntil.map(FileTime.iso),
             budgets: explanation.budgets.map {
                 Explained.Budget(

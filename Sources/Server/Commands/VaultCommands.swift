@@ -85,20 +85,19 @@ public enum VaultCommands {
         _ configuration: Configuration, camera: String?, range: TimeRange, limit: Int,
         time: any TimeSource = SystemTime()
     ) async throws -> [Clip] {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        var clips: [Clip] = []
-        for id in try cameras(configuration, camera, vault) {
-            for record in try await vault.clips(camera: id, overlapping: range, limit: limit) {
-                clips.append(
-                    Clip(
-                        camera: id, run: record.identity.run, sequence: record.identity.sequence,
-                        start: FileTime.iso(record.start),
-                        end: FileTime.iso(record.end), bytes: record.byteCount, object: record.object,
-                        salvaged: record.isSalvaged))
+        try await configuration.reading(time: time) { vault in
+            var clips: [Clip] = []
+            for id in try cameras(configuration, camera, vault) {
+                for record in try await vault.clips(camera: id, overlapping: range, limit: limit) {
+                    clips.append(
+                        Clip(
+                            camera: id, run: record.identity.run, sequence: record.identity.sequence,
+                            start: FileTime.iso(record.start), end: FileTime.iso(record.end), bytes: record.byteCount,
+                            object: record.object, salvaged: record.isSalvaged))
+                }
             }
+            return clips
         }
-        await vault.close()
-        return clips
     }
 
     private static func cameras(
@@ -134,46 +133,32 @@ public enum VaultCommands {
         public var bytes: Int
     }
 
-    /// Writes one MP4. The file appears under its name only when it is whole.
+    /// Writes one MP4. The file appears under its name only when it is whole; after an error nothing of it is left.
     public static func export(
-        _ configuration: Configuration, camera: String, range: TimeRange, to path: String, passphrase: SecretBytes,
+        _ configuration: Configuration, camera: String, range: TimeRange, to file: OutputFile, passphrase: SecretBytes,
         progress: @Sendable (_ done: Int, _ total: Int) -> Void, time: any TimeSource = SystemTime()
     ) async throws -> Exported {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        try await vault.unlock(passphrase: passphrase)
-        guard let id = try cameras(configuration, camera, vault).first else {
-            throw ServerError(.configuration, "There is no camera \(camera).")
-        }
-        // What lies there only is exported too.
-        try vault.openRemotes()
-        let lease = ControlClient.lease(vault: configuration.vault, camera: id, range: range)
-        defer { withExtendedLifetime(lease) {} }
-        let movie = try await MovieExport(vault: vault, camera: id, range: range)
-        let part = path + ".part"
-        guard FileManager.default.createFile(atPath: part, contents: nil, attributes: [.posixPermissions: 0o600]),
-            let file = FileHandle(forWritingAtPath: part)
-        else {
-            throw ServerError(.refused, "\(part) cannot be written.", hint: "Choose another place with --output.")
-        }
         do {
-            var done = 0
-            for try await bytes in movie.chunks() {
-                try file.write(contentsOf: bytes)
-                done += bytes.count
-                progress(done, movie.byteCount)
+            // What lies in a remote only is exported too.
+            return try await configuration.reading(passphrase: passphrase, hasRemotes: true, time: time) { vault in
+                let id = try Self.camera(camera, configuration, vault)
+                let lease = ControlClient.lease(vault: configuration.vault, camera: id, range: range)
+                defer { withExtendedLifetime(lease) {} }
+                let movie = try await MovieExport(vault: vault, camera: id, range: range)
+                var done = 0
+                for try await bytes in movie.chunks() {
+                    try file.append(bytes)
+                    done += bytes.count
+                    progress(done, movie.byteCount)
+                }
+                try file.publish()
+                return Exported(
+                    path: file.path, from: FileTime.iso(movie.range.start), to: FileTime.iso(movie.range.end),
+                    frames: movie.frameCount, bytes: movie.byteCount)
             }
-            try file.synchronize()
-            try file.close()
-            guard rename(part, path) == 0 else { throw ServerError(.refused, "\(path) cannot be written.") }
         } catch {
-            try? file.close()
-            unlink(part)
+            file.discard()
             throw error
         }
-        vault.lock()
-        await vault.close()
-        return Exported(
-            path: path, from: FileTime.iso(movie.range.start), to: FileTime.iso(movie.range.end),
-            frames: movie.frameCount, bytes: movie.byteCount)
     }
 }

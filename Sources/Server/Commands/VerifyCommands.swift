@@ -44,36 +44,22 @@ public enum VerifyCommands {
         _ configuration: Configuration, _ wanted: Options,
         progress: @escaping @Sendable (VerificationProgress) -> Void, time: any TimeSource = SystemTime()
     ) async throws -> Verified {
-        let vault = try await Vault.open(at: configuration.vault, mode: .read, time: time)
-        var options = VerificationOptions()
-        options.readsObjects = !wanted.isQuick
-        let passphrase = wanted.passphrase
-        if let passphrase {
-            do { try await vault.unlock(passphrase: passphrase) } catch {
-                await vault.close()
-                throw error
-            }
-            options.opensObjects = true
-            options.innerIdentity = { ClipReader.identity(inHead: $0) }
-        }
-        let notes = wanted.isQuick ? nil : VerificationNotes(vault: vault.id, opens: passphrase != nil)
-        let done = wanted.resumes ? notes?.load() ?? [] : []
-        options.done = done
-        notes?.begin(with: done)
-        do {
+        try await configuration.reading(passphrase: wanted.passphrase, time: time) { vault in
+            var options = VerificationOptions()
+            options.readsObjects = !wanted.isQuick
+            options.opensObjects = wanted.passphrase != nil
+            if options.opensObjects { options.innerIdentity = { ClipReader.identity(inHead: $0) } }
+            let notes = wanted.isQuick ? nil : VerificationNotes(vault: vault.id, opens: options.opensObjects)
+            let done = wanted.resumes ? notes?.load() ?? [] : []
+            options.done = done
+            notes?.begin(with: done)
             let report = try await vault.verify(options, progress: progress) { notes?.add($0) }
             notes?.remove()
-            vault.lock()
-            await vault.close()
             return Verified(
                 clean: report.isClean, entries: report.entries, objects: report.objects, bytes: report.bytes,
                 findings: report.findings.map(\.description), omittedFindings: report.omittedFindings,
                 sequenceHoles: report.sequenceHoles, knownLost: report.knownLost,
                 knownQuarantined: report.knownQuarantined, resumed: !done.isEmpty)
-        } catch {
-            vault.lock()
-            await vault.close()
-            throw error
         }
     }
 }

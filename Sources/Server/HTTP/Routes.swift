@@ -133,7 +133,8 @@ struct Routes: Sendable {
     private func unlock(_ request: Request, _ context: PageContext) async throws -> Response {
         if let seconds = recorder.accounts.attempt(address: context.caller) {
             var response = Response.problem(
-                .tooManyRequests, "too-many-attempts", "Too many wrong passphrases. Try again in \(seconds) s.")
+                .tooManyRequests, ServerError.Code.tooManyAttempts.rawValue,
+                "Too many wrong passphrases. Try again in \(seconds) s.")
             response.headers[.retryAfter] = "\(seconds)"
             return response
         }

@@ -2,6 +2,10 @@ package import Core
 import Foundation
 
 /// Times as people write and read them: ISO 8601, UTC in file names and output, any offset on input.
+///
+/// A time is one instant, for every command: digits that are not written are zeros, and nothing is rounded. What is printed has all
+/// of its microseconds, so it can be given back as it is. Who writes fewer (a whole second; a start that another program cut to the
+/// millisecond) may get the end of the clip before as well: for a proof or an export rather a moment too much than one missing.
 package enum FileTime {
     /// `20261125T140327Z`: no character that a file system or a header minds.
     package static func text(_ time: WallTime) -> String {

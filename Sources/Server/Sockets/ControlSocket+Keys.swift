@@ -34,8 +34,7 @@ extension ControlSocket {
             return Reply(ok: false, code: "malformed", message: "The request makes no sense.")
         }
         if request.credential == .passphrase, let seconds = recorder.accounts.attempt(address: "control") {
-            return Reply(
-                ok: false, code: "too-many-attempts", message: "Too many wrong passphrases; wait \(seconds) s.")
+            return .tooManyAttempts(seconds)
         }
         let (steps, continuation) = AsyncStream.makeStream(
             of: KeyCommands.Progress.self, bufferingPolicy: .bufferingNewest(1))

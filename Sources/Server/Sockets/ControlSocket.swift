@@ -9,9 +9,9 @@ import Vault
 /// `vault/control.sock`: the command line's way to the running recorder. Whoever may write to the socket file (mode 0600,
 /// by `Hardening`) may ask; unlocking still takes the passphrase.
 ///
-/// A line of text in (`status`, `lock`, `reload`, `unlock` followed by a line with the passphrase, `retention` or `remote` followed
-/// or `lease` by a line of JSON, or `key` followed by a line of JSON and the secrets it says will follow, a line each), a line of JSON out; of
-/// a `key` or `remote` that takes long, lines with its progress before that.
+/// A line of text in (`status`, `lock`, `reload` or `leases`; `unlock` followed by a line with the passphrase; `retention`, `remote` or
+/// `lease` followed by a line of JSON; or `key` followed by a line of JSON and the secrets it says will follow, a line each), a line of
+/// JSON out; of a `key` or `remote` that takes long, lines with its progress before that.
 struct ControlSocket: Service {
     let path: String
     let recorder: RecorderServices
@@ -43,7 +43,15 @@ struct ControlSocket: Service {
             try await server.executeThenClose { connections in
                 try await withThrowingDiscardingTaskGroup { group in
                     for try await connection in connections {
-                        group.addTask { await serve(connection) }
+                        group.addTask {
+                            // Whoever only keeps the connection, as a lease does, does not keep the recorder from its end; what was
+                            // asked by then is answered.
+                            await withGracefulShutdownHandler {
+                                await serve(connection)
+                            } onGracefulShutdown: {
+                                connection.channel.close(mode: .input, promise: nil)
+                            }
+                        }
                     }
                 }
             }
@@ -103,11 +111,13 @@ struct ControlSocket: Service {
         }
     }
 
-    /// What a program beside the recorder reads for a while.
+    /// What a program beside the recorder reads for a while, or what the recorder keeps for all who read.
     struct Lease: Codable, Sendable {
         var camera: CameraID
         var start: WallTime
         var end: WallTime
+        /// The recorder says that; who asks for a lease does not.
+        var expires: WallTime?
     }
 
     struct Reply: Codable, Sendable {
@@ -119,12 +129,18 @@ struct ControlSocket: Service {
         var key: KeyCommands.Answer?
         var remote: RemoteCommands.Answer?
         var reload: ReloadReport?
+        var leases: [Lease]?
         /// Not the last line.
         var progress: KeyCommands.Progress?
         var remoteProgress: RemoteCommands.Progress?
 
         var isLast: Bool { progress == nil && remoteProgress == nil }
         static var malformed: Reply { Reply(ok: false, code: "malformed", message: "The request makes no sense.") }
+        static func tooManyAttempts(_ seconds: Int) -> Reply {
+            Reply(
+                ok: false, code: ServerError.Code.tooManyAttempts.rawValue,
+                message: "Too many wrong passphrases; this one was not tried. Wait \(seconds) s.")
+        }
     }
 
     /// Nil while the request is not complete.
@@ -135,6 +151,12 @@ struct ControlSocket: Service {
         case "lock":
             await recorder.lock()
             return Reply(ok: true)
+        case "leases":
+            return Reply(
+                ok: true,
+                leases: recorder.vault.leases().map {
+                    Lease(camera: $0.camera, start: $0.range.start, end: $0.range.end, expires: $0.expires)
+                })
         case "reload":
             guard let reload else {
                 return Reply(
@@ -151,8 +173,7 @@ struct ControlSocket: Service {
             var passphrase = Array(bytes[(end + 1)..<second])
             for index in bytes.indices { bytes[index] = 0 }
             if let seconds = recorder.accounts.attempt(address: "control") {
-                return Reply(
-                    ok: false, code: "too-many-attempts", message: "Too many wrong passphrases; wait \(seconds) s.")
+                return .tooManyAttempts(seconds)
             }
             do {
                 try await recorder.unlock(passphrase: SecretBytes(&passphrase))
@@ -179,7 +200,7 @@ struct ControlSocket: Service {
         default:
             return Reply(
                 ok: false, code: "unknown-command",
-                message: "Known are status, lock, unlock, reload, retention, remote, lease and key.")
+                message: "Known are status, lock, unlock, reload, retention, remote, lease, leases and key.")
         }
     }
 }

@@ -70,9 +70,13 @@ struct LedgerKey: Sendable {
     private let secret: SecretBytes
     let verifier: LedgerVerifier
 
-    /// From the 32-byte seed in `keys/ledger.key`. Errors: `.keys`.
+    static let seedSize = 32
+
+    /// From the seed in `keys/ledger.key`. Errors: `.keys`.
     init(seed: SecretBytes, vault: VaultID) throws(VaultError) {
-        guard seed.count == 32 else { throw VaultError(.keys, "The ledger key has \(seed.count) bytes instead of 32.") }
+        guard seed.count == Self.seedSize else {
+            throw VaultError(.keys, "The ledger key has \(seed.count) bytes instead of \(Self.seedSize).")
+        }
         var point = [UInt8](repeating: 0, count: 32)
         var pair = [UInt8](repeating: 0, count: 64)
         try unsafe seed.withPointer { (seed) throws(VaultError) in

@@ -1,10 +1,10 @@
 import Core
 
 extension Vault {
-    /// Writes an evidence bundle of some clips of one camera into a new folder; `Evidence` says what lies in it. After an error
-    /// the folder may hold some of them in clear: it is the caller's to remove.
+    /// Writes an evidence bundle of some clips of one camera into a new or an empty folder; `Evidence` says what lies in it. After
+    /// an error the folder may hold some of them in clear: it is the caller's to remove.
     ///
-    /// Errors: `.locked`; `.exists` when something stands at `folder`; `.notFound` when a clip is not in the signed ledger;
+    /// Errors: `.locked`; `.exists` when something else stands at `folder`; `.notFound` when a clip is not in the signed ledger;
     /// `.damaged` when an object is not what its name says; the disk's.
     /// - Parameters:
     ///   - name: of a clip's playable file, without a slash; several may not have the same.
@@ -45,8 +45,10 @@ private struct EvidenceWriter {
     private var files: any FileSystem { vault.files }
 
     func write(_ clips: [ClipRecord], _ progress: (Int, Int) -> Void) throws(VaultError) -> Evidence {
-        guard try files.attributes(folder) == nil else {
-            throw VaultError(.exists, "\(folder) is there already.", hint: "Name a new folder.")
+        if let attributes = try files.attributes(folder) {
+            guard attributes.isDirectory, try files.list(folder).isEmpty else {
+                throw VaultError(.exists, "\(folder) is there already.", hint: "Name a new folder.")
+            }
         }
         guard let camera = clips.first?.camera, clips.allSatisfy({ $0.camera == camera }) else {
             throw VaultError(.notFound, "There is no clip to prove in this range.")

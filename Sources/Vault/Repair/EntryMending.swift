@@ -11,16 +11,30 @@ struct EntryMend: Sendable, Hashable {
 }
 
 /// Looks for the damage in one bundle's file: a bit of an entry, or of the two bytes before it that say how long it is.
-struct EntryMending {
+///
+/// A start waits for it, so it ends after a certain work whatever the bundle holds. 255 entries of 600 bytes, more than a clip has,
+/// take 2 GB when it is none of their bits; 255 holds with long notes, of 6 kB each, would take 85 GB.
+struct EntryMending: Hashable {
     private let bundle: Int
     private var bytes: [UInt8]
+    /// Bytes that may still be hashed.
+    private(set) var budget: Int
 
-    /// Entries longer than this are not tried bit by bit: only policies are, and the time grows with the square of it.
+    /// Ten seconds of a core that has instructions for SHA-256.
+    static let wholeBudget = 4_000_000_000
+    /// Entries longer than this are not tried bit by bit: only policies are, and the work grows with the square of it.
     private static let longest = 8192
 
-    init(bundle: Int, bytes: [UInt8]) {
+    init(bundle: Int, bytes: [UInt8], budget: Int = wholeBudget) {
         self.bundle = bundle
         self.bytes = bytes
+        self.budget = budget
+    }
+
+    /// Whether so many bytes more may be hashed.
+    private mutating func spend(_ count: Int) -> Bool {
+        budget -= count
+        return budget >= 0
     }
 
     private func length(at offset: Int) -> Int? {
@@ -50,33 +64,42 @@ struct EntryMending {
             guard let length = length(at: offset) else { break }
             if line(offset, length).map(MerkleTree.leafHash) == hash {
                 offset += 2 + length
-            } else if let right = lengths(like: length).first(where: {
-                line(offset, $0).map(MerkleTree.leafHash) == hash
-            }) {
+            } else if let right = rightLength(offset, like: length, hash) {
                 setLength(right, at: offset)
                 places.append(place)
                 offset += 2 + right
             } else {
                 // Else the next entry is where it ought to be, or nothing behind this one can be found.
                 guard line(offset, length) != nil else { break }
-                if flip(offset, length, until: { MerkleTree.leafHash($0) == hash }) { places.append(place) }
+                if flip(offset, length, cost: length, until: { MerkleTree.leafHash($0) == hash }) {
+                    places.append(place)
+                }
                 offset += 2 + length
             }
         }
         return places.isEmpty ? nil : mend(places)
     }
 
-    /// Those that one bit tells from `length` first, then all that ordinary entries have.
-    private func lengths(like length: Int) -> [Int] {
-        (0..<16).map { length ^ 1 << $0 } + Array(1...4096)
+    /// The line's right length: those that one bit tells from `length` first, then all that ordinary entries have.
+    private mutating func rightLength(_ offset: Int, like length: Int, _ hash: MerkleTree.Hash) -> Int? {
+        for other in (0..<16).map({ length ^ 1 << $0 }) + Array(1...4096) {
+            guard let line = line(offset, other) else { continue }
+            guard spend(other) else { return nil }
+            if MerkleTree.leafHash(line) == hash { return other }
+        }
+        return nil
     }
 
     /// Flips each bit of the line in turn until it `fits`, and leaves it so; false when none does.
-    private mutating func flip(_ offset: Int, _ length: Int, until fits: (ArraySlice<UInt8>) -> Bool) -> Bool {
+    /// - Parameter cost: bytes that are hashed for one of them.
+    private mutating func flip(
+        _ offset: Int, _ length: Int, cost: Int, until fits: (ArraySlice<UInt8>) -> Bool
+    ) -> Bool {
         guard length <= Self.longest else { return false }
         let range = offset + 2..<offset + 2 + length
         for place in range {
             for bit in 0..<8 {
+                guard spend(cost) else { return false }
                 bytes[place] ^= 1 << UInt8(bit)
                 if fits(bytes[range]) { return true }
                 bytes[place] ^= 1 << UInt8(bit)
@@ -88,7 +111,6 @@ struct EntryMending {
     // MARK: By the signed root
 
     /// The same for the last bundle, which no tile covers yet: its first `count` entries, behind those of `before`, have to give `root`.
-    /// Seconds at most.
     mutating func bySignedRoot(_ root: MerkleTree.Hash, count: Int, behind before: MerkleTree) -> EntryMend? {
         guard count > 0, count < MerkleTree.tileWidth else { return nil }
         var offsets: [Int] = []
@@ -113,7 +135,9 @@ struct EntryMending {
         guard let leaves = leaves(count) else { return nil }
         let paths = RootPaths(before, leaves)
         // Most flipped bits leave no entry behind: those lines first.
+        // And the short before the long: one long line costs as much as many short ones, and is one.
         let lines = (0..<count).map { (place: $0, offset: offsets[$0]) }
+            .sorted { (length(at: $0.offset) ?? 0, $0.place) < (length(at: $1.offset) ?? 0, $1.place) }
         let suspects = lines.filter { line in
             guard let length = length(at: line.offset), let text = self.line(line.offset, length) else { return true }
             return (try? LedgerEntry(parsing: text))?.encoded() != Array(text)
@@ -122,7 +146,9 @@ struct EntryMending {
         for (place, offset) in suspects + others {
             guard let length = length(at: offset) else { continue }
             var path = paths[place]
-            if flip(offset, length, until: { path.leads(from: $0, to: root) }) { return mend([place]) }
+            if flip(offset, length, cost: length + path.cost, until: { path.leads(from: $0, to: root) }) {
+                return mend([place])
+            }
         }
         return nil
     }
@@ -150,6 +176,8 @@ private struct RootPaths {
     /// One leaf's: what it is hashed with, from below, and whether that stands to its right.
     struct Path {
         var siblings: [(hash: MerkleTree.Hash, isRight: Bool)] = []
+        /// Bytes hashed on the way.
+        var cost: Int { siblings.count * (2 * MerkleTree.hashSize + 1) }
         /// Two hashes side by side, and the one that comes of them.
         private var buffer = [UInt8](repeating: 0, count: 2 * MerkleTree.hashSize)
 

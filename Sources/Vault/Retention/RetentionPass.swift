@@ -170,11 +170,17 @@ public struct RetentionShortfall: Sendable, Hashable {
 }
 
 /// Someone reads this range: it stays until he is done, at most until `expires`.
-struct RetentionLease: Sendable, Hashable {
-    var camera: CameraID
-    var range: TimeRange
+public struct RetentionLease: Sendable, Hashable {
+    public var camera: CameraID
+    public var range: TimeRange
     /// On the wall clock that the pass is told.
-    var expires: WallTime
+    public var expires: WallTime
+
+    public init(camera: CameraID, range: TimeRange, expires: WallTime) {
+        self.camera = camera
+        self.range = range
+        self.expires = expires
+    }
 
     func covers(_ clip: ClipRecord, at now: WallTime) -> Bool {
         camera == clip.camera && now < expires && range.overlaps(clip.range)

@@ -347,6 +347,17 @@ extension Vault {
         return RetentionLeaseToken { [weak self] in _ = self?.retention.withLock { $0.leases.removeValue(forKey: key) }
         }
     }
+
+    /// Those in force.
+    public func leases() -> [RetentionLease] {
+        let now = time.wallNow()
+        return retention.withLock { Array(Set($0.leases.values.filter { $0.expires > now })) }
+    }
+
+    /// What the recorder lets others read: what is asked of this vault, which another program only reads, is answered by that too.
+    public func learn(_ leases: [RetentionLease]) {
+        retention.withLock { for lease in leases { $0.leases[UUID.random()] = lease } }
+    }
 }
 
 /// Ends a lease when it is released.

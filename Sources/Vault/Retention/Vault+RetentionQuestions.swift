@@ -5,8 +5,8 @@ import Synchronization
 public struct RetentionExplanation: Sendable {
     public enum Verdict: Sendable, Hashable {
         case held(HoldID)
-        /// Somebody watches or exports it.
-        case leased
+        /// Somebody watches or exports it; no longer than until then without asking again.
+        case leased(until: WallTime)
         /// Nobody vouches for its time: never by age or minimum, first when space is needed.
         case doubtful
         /// Rule number n, from 1, keeps it until then.
@@ -156,8 +156,8 @@ extension Vault {
         let verdict: RetentionExplanation.Verdict =
             if let hold = try index.holds().first(where: { $0.covers(clip) }) {
                 .held(hold.hold)
-            } else if leases.contains(where: { $0.covers(clip, at: now) }) {
-                .leased
+            } else if let end = leases.filter({ $0.covers(clip, at: now) }).map(\.expires).max() {
+                .leased(until: end)
             } else if isDoubtful {
                 .doubtful
             } else if let (number, rule) = governing {

@@ -1,0 +1,42 @@
+"""Commands that write footage or keys in clear, broken off in the middle."""
+
+import signal
+import subprocess
+import time
+
+from recorder import PASSPHRASE
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def broken_off(recorder, *arguments, seen, told):
+    """Ctrl-C, SIGTERM and a closed terminal once `seen` is true of what the command fills: nothing of it stays, its place is free, and it
+    says what is `told`."""
+
+    def begun():
+        try:
+            return any(seen(part) for part in recorder.folder.glob("broken-*.part"))
+        except OSError:
+            return False
+
+    for number in STOPS:
+        for attempt in range(10):
+            target = recorder.folder / f"broken-{number}-{attempt}"
+            process = subprocess.Popen(
+                [recorder.sudocam, *arguments, "--config", str(recorder.config), "-o", str(target), "--passphrase-fd", "0"],
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            process.stdin.write(PASSPHRASE + "\n")
+            process.stdin.close()
+            while process.poll() is None and not begun():
+                time.sleep(0.0005)
+            process.send_signal(number)
+            words = process.stderr.read()
+            process.wait(20)
+            left = list(recorder.folder.glob("broken-*.part"))
+            assert not left, f"after signal {number} there is still {[str(path) for part in left for path in (part, *part.rglob('*'))]}: {words}"
+            assert target.exists() == (process.returncode == 0), (process.returncode, words)
+            if process.returncode:
+                assert process.returncode == 130 and "nothing of it was kept" in words and told in words, (process.returncode, words)
+                break
+        else:
+            raise AssertionError("it was always over before the signal came")
