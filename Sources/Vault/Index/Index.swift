@@ -255,6 +255,13 @@ final class Index: Sendable {
     }
 }
 
+extension ClipRecord {
+    /// False: such times cannot be (case T10).
+    var isPlausible: Bool {
+        (0...Index.plausibleDuration).contains(end - start) && (0..<Index.plausibleEnd).contains(start.microseconds)
+    }
+}
+
 extension Identifier {
     var blob: Data { Data(uuid.bytes) }
     init(blob: Data) throws(VaultError) {
