@@ -132,6 +132,10 @@ let package = Package(
             name: "PlaybackTests", dependencies: ["Core", "Media", "Vault", "Playback", "TestKit"],
             swiftSettings: settings),
         .testTarget(
-            name: "ServerTests", dependencies: ["Core", "Vault", "Server", "TestKit"], swiftSettings: settings),
+            name: "ServerTests",
+            dependencies: [
+                "Core", "Vault", "WebRTC", "Server", "TestKit", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
     ]
 )
