@@ -218,7 +218,7 @@ import Testing
         // The background's reading the same: broken off it begins that folder again, and it comes round.
         let shard = Int(bad.object.digest[0])
         let reading = Task { try await vault.scrub(shard: shard) { _ in try await Task.sleep(for: .seconds(600)) } }
-        while files.refusedReads < before + 2 { try await Task.sleep(for: .milliseconds(5)) }
+        for _ in 0..<2000 where files.refusedReads < before + 2 { try await Task.sleep(for: .milliseconds(5)) }
         reading.cancel()
         await #expect(throws: CancellationError.self) { _ = try await reading.value }
         #expect(try await vault.scrubState().shards[shard] == nil)
