@@ -78,7 +78,7 @@ import Testing
             if let line = text.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }) {
                 most = max(most, line.split(separator: " ").compactMap { Int($0) }.first ?? 0)
             }
-            usleep(1000)
+            usleep(5000)
         }
         let told = String(decoding: try folder.contents("output"), as: UTF8.self)
         try #require(status == 0 && most > 0, "\(arguments): \(told)")
