@@ -135,6 +135,10 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "ServerTests", dependencies: ["Core", "Vault", "Server", "TestKit"], swiftSettings: settings),
+            name: "ServerTests",
+            dependencies: [
+                "Core", "Vault", "WebRTC", "Server", "TestKit", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
     ]
 )

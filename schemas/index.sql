@@ -50,7 +50,7 @@ CREATE TABLE clip (
     -- 0 continuous, 1 motion, 2 event, 3 labelled.
     kind INTEGER NOT NULL,
     salvaged INTEGER NOT NULL,
-    -- 1: its times cannot be; kept, not listed, reported by verify.
+    -- 1: its times cannot be; kept, not listed, reported by verify; always doubtful too.
     implausible INTEGER NOT NULL,
     -- 1: recorded while the wall clock was far from where anybody vouches for it; retention by age leaves it alone.
     doubtful INTEGER NOT NULL,

@@ -14,26 +14,7 @@ struct RetentionCommand: AsyncParsableCommand {
         ])
 }
 
-private func size(_ bytes: Int) -> String {
-    bytes.formatted(.byteCount(style: .file, allowedUnits: [.kb, .mb, .gb, .tb], spellsOutZero: false))
-}
-
-private func text(_ applied: RetentionCommands.Applied) -> String {
-    var lines = applied.deletions.prefix(20).map { "  \($0.start)  \($0.camera)  \(size($0.bytes))  \($0.cause)" }
-    if applied.deletions.count > 20 { lines.append("  … and \(applied.deletions.count - 20) more") }
-    let verb = applied.dryRun ? "would be deleted" : "deleted"
-    lines.insert("\(applied.deletions.count) clip(s), \(size(applied.freedBytes)) \(verb).", at: 0)
-    if !applied.timeTrusted {
-        lines.append(
-            "Nobody vouches for the clock: nothing goes by age or budget. See `sudocam retention confirm-time`.")
-    }
-    for unmet in applied.unmet {
-        lines.append(
-            "Not met: \(unmet.cause)\(unmet.camera.map { " of \($0)" } ?? "") lacks \(size(unmet.bytes)); holds, leases or `minimum` keep the rest."
-        )
-    }
-    return lines.joined(separator: "\n")
-}
+private func size(_ bytes: Int) -> String { Quantity.text(bytes: bytes) }
 
 /// Before a question about what cannot be undone.
 private func wantTerminal(_ flag: String) throws {
@@ -66,37 +47,7 @@ extension RetentionCommand {
         func run() async throws {
             try await reporting {
                 let plan = try await RetentionCommands.plan(try configuration.read())
-                try output.print(plan) {
-                    var lines = plan.rules.enumerated().map { "Rule \($0 + 1): \($1)" }
-                    let budgets =
-                        (plan.budgetBytes.map { ["\(size($0)) for all cameras together"] } ?? [])
-                        + (plan.eachCameraBytes.map { ["\(size($0)) for each camera without its own"] } ?? [])
-                    if lines.isEmpty {
-                        let hasBudget = !budgets.isEmpty || plan.cameras.contains { $0.budgetBytes != nil }
-                        lines.append(
-                            hasBudget
-                                ? "No rules: nothing goes by its age, the oldest when a budget is used up or the disk is full."
-                                : "No rules: everything is kept until the disk is full; then the oldest goes.")
-                    }
-                    if !budgets.isEmpty { lines.append("Budget: \(budgets.joined(separator: ", "))") }
-                    for camera in plan.cameras {
-                        let reach = camera.reachDays.map {
-                            ", reaches back \($0.formatted(.number.precision(.fractionLength(1)))) days (\(camera.limitedBy ?? "-"))"
-                        }
-                        lines.append(
-                            "\(camera.camera): \(camera.clips) clips, \(size(camera.bytes))\(camera.budgetBytes.map { " of \(size($0))" } ?? ""), \(size(camera.bytesPerDay)) a day\(reach ?? "")"
-                        )
-                        if camera.doubtfulBytes > 0 {
-                            lines.append("  \(size(camera.doubtfulBytes)) of it at a time nobody vouches for")
-                        }
-                    }
-                    lines.append(
-                        "Disk: \(size(plan.freeBytes)) of \(size(plan.totalBytes)) free, full below \(size(plan.keepFreeBytes))"
-                            + (plan.diskFull.map { "; full on \($0) if nothing went" } ?? ""))
-                    if plan.holds > 0 { lines.append("\(plan.holds) hold(s)") }
-                    lines.append("Next pass: " + text(plan.next))
-                    return lines.joined(separator: "\n")
-                }
+                try output.print(plan) { plan.text }
             }
         }
     }
@@ -125,20 +76,7 @@ extension RetentionCommand {
         func run() async throws {
             try await reporting {
                 let all = try await RetentionCommands.explain(try configuration.read(), what[0], camera: camera)
-                try output.print(all) {
-                    all.map { clip in
-                        var lines = [
-                            "\(clip.camera)  \(clip.start) to \(clip.end)  \(clip.kind)  \(clip.object)", clip.verdict,
-                        ]
-                        if let minimum = clip.minimumUntil { lines.append("No budget touches it before \(minimum).") }
-                        for budget in clip.budgets {
-                            lines.append(
-                                "\(budget.cause): its turn after \(size(budget.bytesUntilItsTurn)) more"
-                                    + (budget.expected.map { ", about \($0)" } ?? ""))
-                        }
-                        return (lines + clip.changes).joined(separator: "\n  ")
-                    }.joined(separator: "\n")
-                }
+                try output.print(all) { all.map(\.text).joined(separator: "\n") }
             }
         }
     }
@@ -192,20 +130,20 @@ extension RetentionCommand {
                 let settings = try configuration.read()
                 if dryRun {
                     let applied = try await RetentionCommands.apply(settings, isDryRun: true)
-                    return try output.print(applied) { text(applied) }
+                    return try output.print(applied) { applied.text }
                 }
                 if !yes {
                     try wantTerminal("--yes")
                     let planned = try await RetentionCommands.apply(settings, isDryRun: true)
                     // Beside the answer on standard output, which may go into a file.
-                    FileHandle.standardError.write(Data((text(planned) + "\n").utf8))
+                    FileHandle.standardError.write(Data((planned.text + "\n").utf8))
                     guard planned.deletions.isEmpty || isAgreed("Delete for good? [y/N] ") else {
                         return try output.print(planned) { "Nothing was deleted." }
                     }
                 }
                 // Also when nothing is to go: a pass finishes what an interrupted one left.
                 let applied = try await RetentionCommands.apply(settings, isDryRun: false)
-                try output.print(applied) { text(applied) }
+                try output.print(applied) { applied.text }
             }
         }
     }

@@ -15,6 +15,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -193,23 +194,52 @@ class Tests(Checks):
 
     def beside(self):
         recorder = self.recorder("beside", {**CAMERAS, **{f"more{index}": CAMERAS["cam0"] for index in range(4)}}, clip_seconds=2)
+        path = recorder.folder / "vault" / "index.sqlite"
+        over, told = threading.Event(), Counter()
+
+        def read():
+            """As our commands read the index; and asks for what only the recorder may do."""
+            while not over.is_set():
+                base = sqlite3.connect(f"file:{path}?mode=ro&readonly_shm=1", uri=True, timeout=1, isolation_level=None)
+                base.execute("SELECT count(*), max(entry) FROM clip").fetchone()
+                told["read"] += 1
+                for kind in ("PASSIVE", "RESTART", "TRUNCATE"):
+                    try:
+                        base.execute(f"PRAGMA wal_checkpoint({kind})").fetchone()
+                        told["let through"] += 1
+                    except sqlite3.OperationalError:
+                        told["refused"] += 1
+                base.close()
+                time.sleep(0.002)
+
+        reader = threading.Thread(target=read)
         try:
             recorder.start()
-            end, count = time.monotonic() + 25, 0
+            reader.start()
+            end, count = time.monotonic() + 15, 0
             while time.monotonic() < end:
                 recorder.command("verify", "--config", str(recorder.config))
                 # V28: SQLite before 3.51.3 loses a log that two connections reset at once. A second writer never gets so far.
                 twin = recorder.command("serve", "--config", str(recorder.config), check=False)
                 assert twin.returncode == 1 and "another process" in twin.stderr.lower(), twin.stderr
+                # Of all that the recorder has open, one connection could checkpoint.
+                fds = pathlib.Path(f"/proc/{recorder.process.pid}/fd")
+                modes = [int(re.search(r"flags:\s*(\d+)", (fds.parent / "fdinfo" / fd.name).read_text())[1], 8) & os.O_ACCMODE
+                         for fd in fds.iterdir() if os.path.lexists(fd) and os.readlink(fd) == str(path.resolve())]
+                assert sum(mode != os.O_RDONLY for mode in modes) == 1, modes
                 count += 1
             commits = len(self.clips(recorder))
+            over.set()
+            reader.join(10)
+            assert told["read"] > 100 and told["refused"] == 3 * told["read"] and set(told) == {"read", "refused"}, told
             recorder.stop()
-            base = sqlite3.connect(recorder.folder / "vault" / "index.sqlite")
+            base = sqlite3.connect(path)
             assert base.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert base.execute("SELECT count(*) FROM clip").fetchone()[0] >= commits
             base.close()
-            return f"{count} times beside {commits} commits, SQLite {sqlite3.sqlite_version}"
+            return f"{count} times beside {commits} commits, {told['refused']} checkpoints refused, SQLite {sqlite3.sqlite_version}"
         finally:
+            over.set()
             recorder.stop()
 
     @staticmethod

@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import Media
+import Synchronization
 import TestKit
 import Testing
 import Vault
@@ -12,11 +13,11 @@ import Vault
     static let midnight = WallTime(seconds: 1_763_942_400)
     static let starts = [midnight - 2_000_000, midnight, midnight + 12_000_000]
 
-    static func footage(_ starts: [WallTime] = starts) async throws -> (
-        temporary: TemporaryVault, vault: Vault, camera: CameraID
-    ) {
+    static func footage(
+        _ starts: [WallTime] = starts, files: any FileSystem = PosixFileSystem()
+    ) async throws -> (temporary: TemporaryVault, vault: Vault, camera: CameraID) {
         let temporary = try await TemporaryVault()
-        let vault = try await temporary.open()
+        let vault = try await temporary.open(files: files)
         let camera = CameraID.random()
         for start in starts {
             let film = try SyntheticClip(frames: 50, keyInterval: 25, start: start)
@@ -101,6 +102,49 @@ import Vault
             Issue.record("what is deleted is still shown")
             return
         }
+    }
+
+    @Test func `R5: when retention wins between finding a clip and opening it, the answer is that it expired`()
+        async throws
+    {
+        let gate = Mutex<GatedFileSystem?>(nil)
+        // The reader has found its clip and leased it, and is about to open its file: now the pass may go on, to its end.
+        let files = GatedFileSystem(beforeReading: { path in
+            guard path.contains("/objects/"), let files = gate.withLock({ $0.take() }) else { return }
+            files.open()
+            for _ in 0..<2000 where FileManager.default.fileExists(atPath: path) { usleep(5000) }
+        })
+        let (kept, vault, camera) = try await Self.footage(files: files)
+        defer { withExtendedLifetime(kept) {} }
+        let last = try #require(try await vault.clip(at: Self.starts[2], camera: camera))
+        _ = try await vault.hold(camera: camera, range: last.range, note: "")
+        var policy = RetentionPolicy()
+        policy.rules = [RetentionPolicy.Rule(keep: 1)]
+        vault.setRetention(policy)
+        // The pass has seen that nobody reads, and waits for the ledger's disk.
+        files.shut()
+        let pass = Task { try await vault.applyRetention() }
+        for _ in 0..<2000 where files.waiting == 0 { try await Task.sleep(for: .milliseconds(5)) }
+        try #require(files.waiting > 0)
+        try #require(try await vault.clip(at: Self.starts[0], camera: camera) != nil)
+        gate.withLock { $0 = files }
+        let reader = FootageReader(vault: vault)
+        guard case .gap(let from, let to, let reason, let isEdge) = await reader.answer(.at(camera, Self.starts[0]))
+        else {
+            Issue.record("what is deleted is shown")
+            return
+        }
+        #expect(gate.withLock { $0 } == nil, "nobody opened the clip")
+        #expect(reason == "expired" && from == Self.starts[0] && to == Self.starts[2] && !isEdge)
+        #expect(try await pass.value.deletions.count == 2)
+        // A file that is gone without an entry that says so is damage, and called that.
+        let name = last.object.description
+        try FileManager.default.removeItem(atPath: kept.path + "/objects/\(name.prefix(2))/\(name)")
+        guard case .gap(_, _, "damaged", _) = await reader.answer(.at(camera, Self.starts[2])) else {
+            Issue.record("a missing file is not told")
+            return
+        }
+        await vault.close()
     }
 
     @Test func `P1: an instant before a clip inside a span gives its first frame`() async throws {

@@ -6,16 +6,25 @@ public final class GatedFileSystem: FileSystem {
     private let base = PosixFileSystem()
     fileprivate let gate = Gate()
     private let beforeRemoving: @Sendable (String) -> Void
+    private let beforeReading: @Sendable (String) -> Void
 
-    /// - Parameter beforeRemoving: called on the thread that is about to take a file away.
-    public init(beforeRemoving: @escaping @Sendable (String) -> Void = { _ in }) {
+    /// - Parameters:
+    ///   - beforeRemoving: called on the thread that is about to take a file away.
+    ///   - beforeReading: on the one that is about to open a file to read it.
+    public init(
+        beforeRemoving: @escaping @Sendable (String) -> Void = { _ in },
+        beforeReading: @escaping @Sendable (String) -> Void = { _ in }
+    ) {
         self.beforeRemoving = beforeRemoving
+        self.beforeReading = beforeReading
     }
     public func shut() { gate.set(false) }
     public func open() { gate.set(true) }
+    /// Threads that wait before the gate.
+    public var waiting: Int { gate.count }
 
     public func open(_ path: String, _ mode: FileMode) throws(VaultError) -> any OpenFile {
-        if case .read = mode {} else { gate.pass() }
+        if case .read = mode { beforeReading(path) } else { gate.pass() }
         return GatedFile(try base.open(path, mode), gate)
     }
     public func attributes(_ path: String) throws(VaultError) -> FileAttributes? { try base.attributes(path) }
@@ -43,17 +52,25 @@ public final class GatedFileSystem: FileSystem {
     public func lock(_ path: String) throws(VaultError) -> (any OpenFile)? { try base.lock(path) }
 }
 
-/// `@unchecked`: the condition guards its one flag.
+/// `@unchecked`: the condition guards its flag and count.
 private final class Gate: @unchecked Sendable {
     private let condition = NSCondition()
     private var isOpen = true
+    private var waiting = 0
     func set(_ isOpen: Bool) {
         condition.withLock {
             self.isOpen = isOpen
             condition.broadcast()
         }
     }
-    func pass() { condition.withLock { while !isOpen { condition.wait() } } }
+    func pass() {
+        condition.withLock {
+            waiting += 1
+            while !isOpen { condition.wait() }
+            waiting -= 1
+        }
+    }
+    var count: Int { condition.withLock { waiting } }
 }
 
 private final class GatedFile: OpenFile {

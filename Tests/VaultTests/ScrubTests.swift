@@ -174,6 +174,62 @@ import Testing
         await vault.close()
     }
 
+    @Test
+    func
+        `V7: a disk that does not give an object's bytes: named with its path, and neither checking nor recording stops`()
+        async throws
+    {
+        let (temporary, healthy, clips) = try await recorded()
+        await healthy.close()
+        let bad = clips[2]
+        let place = healthy.layout.object(bad.object)
+        let files = FailingFileSystem(PosixFileSystem(), unreadable: [place])
+        let vault = try await temporary.open(files: files)
+        try await TemporaryVault.unlock(vault)
+        let error = await #expect(throws: VaultError.self) { _ = try await vault.openObject(bad) }
+        #expect(error?.code == .io && error?.reason.contains(place) == true)
+
+        // Broken off half-way, with a clip recorded meanwhile.
+        let work = Mutex<Task<VerificationReport, any Error>?>(nil)
+        let done = VerifiedList()
+        let task = Task {
+            try await vault.verify(
+                progress: { progress in
+                    if progress.objectsDone == 3 { work.withLock { $0?.cancel() } }
+                }, checked: { done.add($0) })
+        }
+        work.withLock { $0 = task }
+        var added = [try await RecordingTests.record(vault, patternBytes(5000), at: temporary.time.wallNow())]
+        await #expect(throws: VaultError(.closed, "")) { _ = try await task.value }
+        try #require((1..<256).contains(done.shards.count))
+        // Goes on from there. What cannot be read is asked for once, and not again and again.
+        var options = VerificationOptions()
+        options.done = done.shards
+        let before = files.refusedReads
+        async let verified = vault.verify(options)
+        temporary.time.advance(microseconds: 60_000_000)
+        added.append(try await RecordingTests.record(vault, patternBytes(6000), at: temporary.time.wallNow()))
+        let report = try await verified
+        #expect(report.findings.map(\.kind) == [.damaged])
+        #expect(report.findings[0].subject == .object(bad.object) && report.findings[0].detail.contains(place))
+        #expect(files.refusedReads == before + 1)
+        #expect(report.bytes <= (clips + added).reduce(0) { $0 + $1.byteCount } - bad.byteCount)
+
+        // The background's reading the same: broken off it begins that folder again, and it comes round.
+        let shard = Int(bad.object.digest[0])
+        let reading = Task { try await vault.scrub(shard: shard) { _ in try await Task.sleep(for: .seconds(600)) } }
+        for _ in 0..<2000 where files.refusedReads < before + 2 { try await Task.sleep(for: .milliseconds(5)) }
+        reading.cancel()
+        await #expect(throws: CancellationError.self) { _ = try await reading.value }
+        #expect(try await vault.scrubState().shards[shard] == nil)
+        for _ in 0..<256 { _ = try await vault.scrub(shard: try await vault.scrubState().next) { _ in } }
+        let state = try await vault.scrubState()
+        #expect(state.verifiedSince != nil && files.refusedReads == before + 3)
+        #expect(state.findings.keys.sorted() == [shard] && state.findings[shard]?.first?.contains(place) == true)
+        for clip in added { #expect(try await vault.openObject(clip).count > 0) }
+        await vault.close()
+    }
+
     private final class Counter: Sendable {
         private let total = Atomic(0)
         func add(_ bytes: Int) { total.add(bytes, ordering: .relaxed) }

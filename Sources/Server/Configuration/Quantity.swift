@@ -37,4 +37,9 @@ package enum Quantity {
         else { return nil }
         return hour * 60 + minute
     }
+
+    /// `1.5 GB`, for people.
+    package static func text(bytes: Int) -> String {
+        bytes.formatted(.byteCount(style: .file, allowedUnits: [.kb, .mb, .gb, .tb], spellsOutZero: false))
+    }
 }

@@ -75,6 +75,9 @@ extension RecorderServices {
         for (cause, counts) in deleted {
             out.value("retention_deleted_bytes_total", [("cause", cause)], counts.bytes)
         }
+        out.family(
+            "retention_early_clips_total", "counter", "Clips that a full disk took although a rule keeps them longer.")
+        out.value("retention_early_clips_total", [], retained.early)
         out.family("retention_unmet_bytes", "gauge", "Bytes a budget or a full disk asks for and nothing may give.")
         for unmet in retained.unmet {
             let camera = unmet.camera.map { [("camera", $0.description)] } ?? []

@@ -122,15 +122,15 @@ struct IdleLock: Service {
     func run() async throws {
         await cancelWhenGracefulShutdown {
             await withDiscardingTaskGroup { group in
-                group.addTask { await passAlarmsOn() }
+                group.addTask { await passAlarmsOn(recorder.vault.events) }
                 group.addTask { await lockWhenIdle() }
             }
         }
         changes.close()
     }
 
-    private func passAlarmsOn() async {
-        for await event in recorder.vault.events {
+    func passAlarmsOn(_ events: AsyncStream<VaultEvent>) async {
+        for await event in events {
             switch event {
             case .alarm(let text):
                 logger.error("alarm", metadata: ["alarm": "\(text)"])
@@ -139,14 +139,27 @@ struct IdleLock: Service {
             case .calm(let topic): recorder.clear(topic: topic)
             case .disk(let pressure): tell(pressure)
             case .deleted(let clip, .diskFull):
-                // Unlike what a rule takes, its owner may have counted on it (case V17).
                 logger.warning(
                     "deleted, since the disk is full",
                     metadata: ["camera": "\(clip.camera)", "from": "\(clip.start)", "to": "\(clip.end)"])
+                tellEarly(clip)
                 changes.changed()
             case .committed, .gap, .event, .deleted, .locked, .unlocked: changes.changed()
             }
         }
+    }
+
+    /// Unlike what a rule or a budget takes, its owner may have counted on it (V17).
+    private func tellEarly(_ clip: ClipRecord) {
+        let now = recorder.time.wallNow()
+        guard let promise = recorder.vault.retentionPolicy.promise(for: clip), promise > now, clip.end <= now else {
+            return
+        }
+        recorder.retention.tookEarly(at: now)
+        recorder.raise(
+            alarm:
+                "The disk is too full to keep what the rules promise: footage up to \(FileTime.iso(clip.end)) is gone, which was to stay until \(FileTime.iso(promise)). `sudocam retention log` lists it, `sudocam retention plan` says how far back the disk reaches.",
+            topic: "early")
     }
 
     private func lockWhenIdle() async {

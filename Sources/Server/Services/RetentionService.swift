@@ -13,6 +13,9 @@ final class RetentionStatus: Sendable {
         /// By cause and camera.
         var unmet: [RetentionShortfall] = []
         var isTimeTrusted = true
+        /// Clips that a full disk took although a rule keeps them longer, and when the last one went.
+        var early: UInt64 = 0
+        var lastEarly: WallTime?
     }
     private let state = Mutex(Counts())
     var counts: Counts { state.withLock { $0 } }
@@ -26,6 +29,12 @@ final class RetentionStatus: Sendable {
         }
     }
     func failed() { state.withLock { $0.failures += 1 } }
+    func tookEarly(at time: WallTime) {
+        state.withLock { counts in
+            counts.early += 1
+            counts.lastEarly = time
+        }
+    }
 }
 
 /// Applies retention every minute, in small steps, so that recording never waits for it.
@@ -37,6 +46,8 @@ struct RetentionService: Service {
     /// Clips of one step, and the rest between two.
     static let step = 64
     static let rest = Duration.milliseconds(200)
+    /// So long an alarm of footage that is gone stays, for its owner to see it: a day, in µs.
+    static let memory: Int64 = 86_400_000_000
 
     func run() async throws {
         await cancelWhenGracefulShutdown {
@@ -46,7 +57,7 @@ struct RetentionService: Service {
         }
     }
 
-    private func pass() async {
+    func pass() async {
         while !Task.isCancelled {
             await recorder.giveUpCopies(keepingFree: recorder.vault.retentionPolicy.freeBytes)
             do {
@@ -81,6 +92,9 @@ struct RetentionService: Service {
                 alarm:
                     "The clock jumped and nobody vouches for it: nothing is deleted by age or budget. If it is right, run `sudocam retention confirm-time`.",
                 topic: "clock")
+        }
+        if let early = recorder.retention.counts.lastEarly, recorder.time.wallNow() - early > Self.memory {
+            recorder.clear(topic: "early")
         }
         guard !report.isUnfinished else { return }
         if let unmet = report.unmet.first(where: { $0.cause == .diskFull }) {

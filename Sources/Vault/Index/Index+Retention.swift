@@ -32,10 +32,10 @@ struct IndexCatalog: RetentionCatalog {
     ) throws(VaultError) -> [ClipRecord] {
         try Index.wrapping {
             try index.database.read { db in
-                // Each form goes along one of the partial indexes; clips whose times cannot be are left alone.
+                // Each form goes along one of the partial indexes; clips whose times cannot be are all doubtful.
                 let statement = try db.cachedStatement(
                     sql: """
-                        \(Index.clips) WHERE implausible = 0 AND \(Index.ofCamera) AND doubtful = \(doubtful ? 1 : 0)
+                        \(Index.clips) WHERE \(Index.ofCamera) AND \(doubtful ? "doubtful = 1" : "doubtful = 0 AND implausible = 0")
                         \(here ? "AND evicted = 0" : "")
                         AND (start > ?2 OR (start = ?2 AND object > ?3)) AND start >= ?2
                         ORDER BY start, object LIMIT ?4

@@ -104,7 +104,8 @@ final class Index: Sendable {
     }
 
     /// How to read a database without writing next to it, in the order to try: with a writer alive the WAL is read through its
-    /// shared memory, read-only; without one the file is whole.
+    /// shared memory, read-only; without one the file is whole. With `mode=ro` alone a reader may still checkpoint and begin the
+    /// log anew when it is asked to: `readonly_shm` is what makes SQLite refuse that (V28).
     static let readingOptions = ["mode=ro&readonly_shm=1", "immutable=1"]
 
     /// A copy of an index on disk, without writing a byte next to it; nil when it cannot be read so.
@@ -252,6 +253,13 @@ final class Index: Sendable {
         } catch {
             throw VaultError(.index, "The index cannot be used.", hint: hint, underlying: error)
         }
+    }
+}
+
+extension ClipRecord {
+    /// False: such times cannot be (case T10).
+    var isPlausible: Bool {
+        (0...Index.plausibleDuration).contains(end - start) && (0..<Index.plausibleEnd).contains(start.microseconds)
     }
 }
 

@@ -209,12 +209,10 @@ struct Intake: ~Copyable {
         if mayRegain { try regained.execute(arguments: [camera, identity.start.microseconds]) }
         sums[place].pass(identity)
         if fate == .doomed { return }
-        let isDoubtful = !clock.vouches(for: clip.start, at: position)
-        let isPlausible =
-            (0...Index.plausibleDuration).contains(clip.end - identity.start)
-            && (0..<Index.plausibleEnd).contains(identity.start.microseconds)
+        // Nobody vouches for what cannot be: it takes space, and so goes first (V20).
+        let isDoubtful = !clip.isPlausible || !clock.vouches(for: clip.start, at: position)
         try insertion.insert(
-            clip, entry: position, camera: camera, epoch: sums[place].epochNumber, isImplausible: !isPlausible,
+            clip, entry: position, camera: camera, epoch: sums[place].epochNumber, isImplausible: !clip.isPlausible,
             isDoubtful: isDoubtful)
         sums[place].add(clip, isDoubtful: isDoubtful)
     }
@@ -281,7 +279,8 @@ struct Intake: ~Copyable {
         let high = after.microseconds.addingSaturating(ClockTrust.reach)
         try enterSums()
         try db.execute(
-            sql: "UPDATE clip SET doubtful = 0 WHERE doubtful = 1 AND start BETWEEN ? AND ?", arguments: [low, high])
+            sql: "UPDATE clip SET doubtful = 0 WHERE doubtful = 1 AND implausible = 0 AND start BETWEEN ? AND ?",
+            arguments: [low, high])
         try db.execute(sql: "UPDATE clip SET doubtful = 1 WHERE doubtful = 0 AND start > ?", arguments: [high])
         try db.execute(
             sql: """

@@ -82,6 +82,13 @@ public struct RetentionPolicy: Sendable, Hashable {
         let rule = rules[number - 1]
         return rule.applies(to: clip) || rule.reach(of: clip) != nil ? rule : nil
     }
+    /// Until when the rule that names it lets its owner count on a clip, full disks aside; nil: on nothing. What a roll adds is
+    /// left out.
+    public func promise(for clip: ClipRecord) -> WallTime? {
+        guard clip.isPlausible, let rule = rules.first(where: { $0.applies(to: clip) }) else { return nil }
+        let length = max(rule.keep ?? 0, rule.minimum)
+        return length > 0 ? clip.end + length : nil
+    }
     public func budget(_ camera: CameraID) -> Int? { cameraBytes[camera] ?? eachCameraBytes }
 
     /// One line that says all of it and nothing else; equal policies have equal texts. Stands in the ledger.

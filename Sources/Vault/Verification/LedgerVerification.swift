@@ -20,6 +20,8 @@ struct LedgerVerification {
     private var policies: [ObjectID: (policy: RetentionPolicy, position: Int)] = [:]
     private var holds: [(hold: HoldRecord, positions: Range<Int>)] = []
     private var sequences: [CameraID: Sequences] = [:]
+    /// Objects whose times cannot be, while they are there.
+    private var implausible: [ObjectID: TimeRange] = [:]
 
     init(_ ledger: LedgerReader, _ file: VaultFile) {
         self.ledger = ledger
@@ -61,6 +63,11 @@ struct LedgerVerification {
             index += 1
         }
         report.entries = tree.count
+        for (object, range) in implausible.sorted(by: { $0.key < $1.key }) {
+            add(
+                .implausible, .object(object),
+                "runs from \(range.start.microseconds) to \(range.end.microseconds) µs")
+        }
         judge(checkpoint, tree, signedRoot, suspects, tileFindings)
         if let contradicted, contradictedRoot != contradicted.root {
             add(.damaged, .entries(0..<contradicted.count), VerificationFinding.signedEarlier)
@@ -160,17 +167,12 @@ struct LedgerVerification {
             if epochs[clip.identity.epoch]?.camera != clip.camera {
                 add(.forged, subject, "names epoch \(clip.identity.epoch), which is not of its camera")
             }
-            if !(0...Index.plausibleDuration).contains(clip.end - clip.start)
-                || !(0..<Index.plausibleEnd).contains(clip.start.microseconds)
-            {
-                add(
-                    .implausible, .object(clip.object),
-                    "runs from \(clip.start.microseconds) to \(clip.end.microseconds) µs")
-            }
+            if !clip.isPlausible { implausible[clip.object] = clip.range }
         case .epoch(let epoch): epochs[epoch.epoch] = epoch
         case .delete(let deletion):
             expectedObjects -= 1
             expectedBytes -= deletion.byteCount
+            implausible[deletion.object] = nil
             try objects.append(deletion, at: entry.at, position: position)
         case .policy(let digest, let text):
             if policies[digest] == nil, let policy = RetentionPolicy(text: text) {
