@@ -94,7 +94,7 @@ import Testing
         // A full disk deletes what would free something, not what lies elsewhere.
         try await bench.record(2, bytes: 400_000)
         let pass = RetentionPass(
-            policy: RetentionPolicy(), holds: try bench.vault.holds(), leases: [],
+            policy: RetentionPolicy(), holds: try await bench.vault.holds(), leases: [],
             now: bench.temporary.time.wallNow(), isTimeTrusted: true, needed: 1)
         let outcome = try pass.run(IndexCatalog(index: bench.vault.index, vault: bench.vault.id))
         #expect(outcome.deletions.map(\.clip) == [bench.clips[6]])

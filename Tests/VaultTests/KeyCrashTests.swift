@@ -15,7 +15,7 @@ import Testing
     private static func check(_ vault: Vault, _ guest: AgeIdentity) async throws {
         let owner = try await owner(vault)
         guard try await vault.rewrap(owner).remaining == 0 else { throw VaultError(.damaged, "re-wrapping cannot end") }
-        let isListed = try vault.recipients().recipients.contains { $0.recipient == guest.recipient }
+        let isListed = try await vault.recipients().recipients.contains { $0.recipient == guest.recipient }
         for name in try vault.files.list(vault.layout.epochs) {
             guard let epoch = EpochID(String(name.dropLast(4))) else { throw VaultError(.damaged, "\(name) is left") }
             _ = try vault.epochIdentity(epoch, owner)

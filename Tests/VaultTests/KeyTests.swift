@@ -68,7 +68,7 @@ import Testing
         let anna = try AgeIdentity.random()
         let owner = try await Self.owner(vault)
         try await vault.addRecipient(anna.recipient, owner)
-        #expect(try vault.recipients().staleEpochs == 4)
+        #expect(try await vault.recipients().staleEpochs == 4)
         #expect(Self.opened(vault, old, by: anna) == 0)
         let seen = Mutex<[RewrapProgress]>([])
         let report = try await vault.rewrap(owner) { step in seen.withLock { $0.append(step) } }
@@ -147,9 +147,9 @@ import Testing
         // A point of low order, to which nothing can be sealed, is told at once and not at the next midnight.
         let zero = try #require(AgeRecipient(point: [UInt8](repeating: 0, count: 32)))
         await #expect(throws: VaultError(.invalid, "")) { try await vault.addRecipient(zero, owner) }
-        #expect(try vault.recipients().recipients.map(\.role) == [.owner, .recovery])
+        #expect(try await vault.recipients().recipients.map(\.role) == [.owner, .recovery])
         try await vault.removeRecipient(recovery.recipient, isForced: true, owner)
-        #expect(try vault.recipients().recipients.map(\.role) == [.owner])
+        #expect(try await vault.recipients().recipients.map(\.role) == [.owner])
         #expect(try await vault.verify().findings == [])
         await vault.close()
     }
@@ -204,8 +204,8 @@ import Testing
         } check: { vault, cut, isWhole in
             let owner = try await Self.owner(vault)
             #expect(Self.opened(vault, clips, by: owner.identity) == 4, "cut at \(cut)")
-            let stale = try vault.staleEpochs()
-            let isAdded = try vault.recipients().recipients.contains { $0.recipient == anna.recipient }
+            let stale = try await vault.staleEpochs()
+            let isAdded = try await vault.recipients().recipients.contains { $0.recipient == anna.recipient }
             #expect(Self.opened(vault, clips, by: anna) == (isAdded ? 4 - stale : 0), "cut at \(cut)")
             if isAdded { partial.withLock { _ = $0.insert(stale) } }
             #expect(!isWhole || isAdded && stale == 0)
@@ -284,7 +284,7 @@ import Testing
         #expect(Self.opened(again, clips, by: new) == 4)
         #expect(Self.opened(again, clips, by: owner.identity) == 4)
         #expect(Self.opened(again, clips, by: old) == 0)
-        #expect(try again.recipients().recipients.map(\.role) == [.owner, .recovery])
+        #expect(try await again.recipients().recipients.map(\.role) == [.owner, .recovery])
         #expect(try await again.verify().findings == [])
         await again.close()
     }
@@ -354,7 +354,7 @@ import Testing
             // Recording met it too, and knows by now who is sealed to.
             let next = try await RecordingTests.record(
                 vault, [1], at: temporary.time.wallNow(), camera: .random())
-            if try !vault.recipients().recipients.contains(where: { $0.recipient == anna.recipient }) {
+            if try await !vault.recipients().recipients.contains(where: { $0.recipient == anna.recipient }) {
                 #expect(Self.opened(vault, [next], by: anna) == 0)
                 try await vault.addRecipient(anna.recipient, owner)
             } else {

@@ -663,13 +663,13 @@ private struct History {
         #expect(deleted == [clips[0]] + clips[3...])
         #expect(
             try await vault.explainRetention(clips[1].object, Self.policy(keepHours: 0)).verdict == .held(hold))
-        #expect(throws: VaultError(.locked, "")) { try vault.note(of: vault.holds()[0]) }
+        await #expect(throws: VaultError(.locked, "")) { try await vault.note(of: vault.holds()[0]) }
         for name in try temporary.folder.everyFile() {
             let text = String(decoding: try temporary.folder.contents(name), as: UTF8.self)
             #expect(!text.contains("burglary") && !text.contains("4711"), "\(name)")
         }
         try await TemporaryVault.unlock(vault)
-        #expect(try vault.note(of: vault.holds()[0]) == "the burglary, case 4711")
+        #expect(try await vault.note(of: vault.holds()[0]) == "the burglary, case 4711")
         await #expect(throws: VaultError(.notFound, "")) { try await vault.release(.random()) }
         try await vault.release(hold)
         #expect(try await vault.applyRetention().deletions.count == 2)

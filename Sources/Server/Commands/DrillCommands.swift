@@ -101,7 +101,7 @@ public enum DrillCommands {
         try await remote.adoptMirrored()
         let range = try await anyHour(vault)
         var clips: [ClipRecord] = []
-        for (camera, _, _) in try vault.recordedSpans() {
+        for (camera, _, _) in try await vault.recordedSpans() {
             clips += try await vault.clips(camera: camera, overlapping: range, limit: .max).filter {
                 range.contains($0.end)
             }
@@ -141,7 +141,7 @@ public enum DrillCommands {
 
     /// Around a clip chosen by chance: of each camera as likely as it has clips.
     private static func anyHour(_ vault: Vault) async throws -> TimeRange {
-        let spans = try vault.recordedSpans()
+        let spans = try await vault.recordedSpans()
         var place = Int.random(in: 0..<max(1, spans.reduce(0) { $0 + $1.clips }))
         for (camera, clips, span) in spans {
             guard place < clips else {

@@ -262,7 +262,7 @@ public enum KeyCommands {
 
     public static func list(_ configuration: Configuration) async throws -> List {
         try await configuration.reading(time: time) { vault in
-            let list = try vault.recipients()
+            let list = try await vault.recipients()
             return List(
                 recipients: list.recipients.map {
                     List.Recipient(recipient: $0.recipient.description, role: $0.role.rawValue)

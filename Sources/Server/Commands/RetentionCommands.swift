@@ -105,7 +105,7 @@ public enum RetentionCommands {
                 throw VaultError(.invalid, "A hold wants a range.")
             }
             let range = TimeRange(from, to)
-            if let camera = request.camera, names[camera] == nil, try !vault.recordedCameras().contains(camera) {
+            if let camera = request.camera, names[camera] == nil, try await !vault.recordedCameras().contains(camera) {
                 throw VaultError(
                     .notFound,
                     "There is no camera \(camera): the vault has nothing of it, and sudocam.yaml does not name it.")
@@ -303,7 +303,9 @@ public enum RetentionCommands {
             } else if let time = FileTime.parse(what, now: time.wallNow()) {
                 // Of the index, not of the file: what is archived is found too.
                 let ids =
-                    try camera.map { [try VaultCommands.camera($0, configuration, vault)] } ?? vault.recordedCameras()
+                    if let camera { [try VaultCommands.camera(camera, configuration, vault)] } else {
+                        try await vault.recordedCameras()
+                    }
                 for id in ids {
                     if let clip = try await vault.clip(at: time, camera: id) { objects.append(clip.object) }
                 }
@@ -367,7 +369,7 @@ public enum RetentionCommands {
         try await reading(configuration) { vault, _, names in
             if let passphrase { try await vault.unlock(passphrase: passphrase) }
             var holds: [Hold] = []
-            for hold in try vault.holds() {
+            for hold in try await vault.holds() {
                 let kept = try await vault.coverage(camera: hold.camera, range: hold.range)
                 holds.append(
                     Hold(

@@ -46,8 +46,8 @@ final class CameraDirectory: LiveSource {
     func name(_ camera: CameraID) -> String? { known.withLock { $0.names[camera] ?? $0.otherNames[camera] } }
 
     /// Looks anew whose footage there is. Errors: of the index.
-    func refresh() throws(VaultError) {
-        let cameras = try vault.recordedCameras()
+    func refresh() async throws(VaultError) {
+        let cameras = try await vault.recordedCameras()
         known.withLock { $0.cameras = cameras }
     }
 

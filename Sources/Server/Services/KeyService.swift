@@ -15,7 +15,7 @@ struct KeyService: Service {
     func run() async throws {
         let events = recorder.vault.events
         await cancelWhenGracefulShutdown {
-            recorder.tellStaleEpochs()
+            await recorder.tellStaleEpochs()
             await unlockAutomatically()
             for await event in events {
                 if case .unlocked = event { await finishRewrapping() }
@@ -39,7 +39,7 @@ struct KeyService: Service {
 
     private func finishRewrapping() async {
         recorder.clear(topic: "unlock")
-        guard let count = try? recorder.vault.staleEpochs(), count > 0 else { return }
+        guard let count = try? await recorder.vault.staleEpochs(), count > 0 else { return }
         logger.notice("re-wrapping goes on", metadata: ["epochs": "\(count)"])
         do {
             let report = try await recorder.vault.rewrap()
@@ -51,14 +51,14 @@ struct KeyService: Service {
         } catch {
             logger.error("re-wrapping failed", metadata: ["error": "\(error)"])
         }
-        recorder.tellStaleEpochs()
+        await recorder.tellStaleEpochs()
     }
 }
 
 extension RecorderServices {
     /// Raises or takes back the alarm that some days' keys are not sealed to the present recipients.
-    func tellStaleEpochs() {
-        guard let count = try? vault.staleEpochs() else { return }
+    func tellStaleEpochs() async {
+        guard let count = try? await vault.staleEpochs() else { return }
         guard count > 0 else { return clear(topic: KeyService.topic) }
         raise(
             alarm:

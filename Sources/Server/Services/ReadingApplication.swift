@@ -47,7 +47,7 @@ public struct ReadingApplication: Sendable {
         let recording = try await RecordingService(
             configuration: withoutCameras, vault: vault, time: time, logger: logger, statusChanged: {})
         let directory = CameraDirectory(recording: recording, configuration: configuration, vault: vault)
-        try directory.refresh()
+        try await directory.refresh()
         let media = try await MediaEndpoint(
             configuration: configuration, vault: vault, live: directory,
             certificate: try DTLSCertificate(now: time.wallNow()), time: time, logger: logger)
@@ -88,7 +88,7 @@ struct FollowService: Service {
             var failure: String?
             var wait = Self.interval
             do throws(VaultError) {
-                if try await remote.followLedger() > 0 { try recorder.directory.refresh() }
+                if try await remote.followLedger() > 0 { try await recorder.directory.refresh() }
                 lastSuccess = recorder.time.wallNow()
                 backoff = Backoff()
             } catch {
@@ -112,7 +112,7 @@ struct FollowService: Service {
             recorder.clear(topic: topic)
         }
         guard var status = try? await remote.status() else { return }
-        let newest = (try? recorder.vault.recordedSpans())?.map(\.span.end).max()
+        let newest = (try? await recorder.vault.recordedSpans())?.map(\.span.end).max()
         status.lagSeconds = newest.map { max(0, (recorder.time.wallNow() - $0) / 1_000_000) } ?? 0
         status.progress.lastSuccess = lastSuccess
         status.progress.failure = failure

@@ -52,7 +52,7 @@ public struct RecorderApplication: Sendable {
             configuration: configuration, vault: vault, time: time, logger: logger,
             statusChanged: { changes.changed() })
         let directory = CameraDirectory(recording: recording, configuration: configuration, vault: vault)
-        try directory.refresh()
+        try await directory.refresh()
         let media = try await MediaEndpoint(
             configuration: configuration, vault: vault, live: directory,
             certificate: try DTLSCertificate(now: time.wallNow()), time: time, logger: logger)

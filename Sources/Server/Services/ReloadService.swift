@@ -129,7 +129,7 @@ final class ReloadService: Service {
         }
         let gone = Set(changes.stopped.map(\.key))
         await recording.end(present.filter { gone.contains($0.configuration.key) })
-        do { try recorder.directory.refresh() } catch {
+        do { try await recorder.directory.refresh() } catch {
             logger.warning("what is archived is not known", metadata: ["error": "\(error)"])
         }
         for camera in started { recording.begin(camera) }

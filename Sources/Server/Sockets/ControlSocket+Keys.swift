@@ -65,7 +65,7 @@ extension ControlSocket {
         }
         continuation.finish()
         await written
-        recorder.tellStaleEpochs()
+        await recorder.tellStaleEpochs()
         return reply
     }
 }

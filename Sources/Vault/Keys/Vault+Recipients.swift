@@ -21,9 +21,9 @@ extension Vault {
     /// A header with more would be slow to open.
     static let recipientLimit = 32
 
-    public func recipients() throws(VaultError) -> RecipientList {
+    public func recipients() async throws(VaultError) -> RecipientList {
         let file = file
-        let counts = try index.epochCounts()
+        let counts = try await reads.run { [index] () throws(VaultError) in try index.epochCounts() }
         let recipients = file.recipients.enumerated().map { place, recipient in
             let role: RecipientList.Role = place == 0 ? .owner : recipient == file.recovery ? .recovery : .other
             return (recipient, role)

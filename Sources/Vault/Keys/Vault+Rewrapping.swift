@@ -20,7 +20,9 @@ extension Vault {
     private static let rewrapBatch = 32
 
     /// Epochs not yet sealed to the present recipients: a re-wrapping was interrupted, or has just become due.
-    public func staleEpochs() throws(VaultError) -> Int { try index.epochCounts().stale }
+    public func staleEpochs() async throws(VaultError) -> Int {
+        try await reads.run { [index] () throws(VaultError) in try index.epochCounts().stale }
+    }
 
     /// Seals every epoch's file to the present recipients. What is done stays done after a cut; calling again goes on. Recording
     /// and retention go on meanwhile.
@@ -35,7 +37,7 @@ extension Vault {
         try await beginLane.run { [self] () throws(VaultError) in try settleRecipients(try committer()) }
         var report = RewrapReport()
         var last: EpochID?
-        let total = try staleEpochs()
+        let total = try await staleEpochs()
         while true {
             guard !Task.isCancelled else { throw VaultError(.closed, "The re-wrapping was cancelled.") }
             let after = last
@@ -48,7 +50,7 @@ extension Vault {
             guard let next = step.last else { break }
             last = next
         }
-        report.remaining = try staleEpochs()
+        report.remaining = try await staleEpochs()
         return report
     }
 

@@ -50,7 +50,7 @@ extension Remote {
 
     /// What may go, oldest first: held clips are passed over, however many there are.
     func evictable(endedBy: WallTime, limit: Int) async throws(VaultError) -> [RemoteState.Row] {
-        let holds = try vault.index.holds()
+        let holds = try await vault.holds()
         var chosen: [RemoteState.Row] = []
         var last: RemoteState.Row?
         while chosen.count < limit {

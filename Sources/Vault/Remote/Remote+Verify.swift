@@ -200,7 +200,9 @@ extension Remote {
         }
         report.omittedFindings += max(0, listed.missing - listed.named.count)
         for object in listed.unknown {
-            let wasDeleted = try vault.index.wasDeleted(object)
+            let wasDeleted = try await vault.reads.run { [vault] () throws(VaultError) in
+                try vault.index.wasDeleted(object)
+            }
             report.add(
                 wasDeleted ? .notDeleted : .forged, RemoteLayout.object(object),
                 wasDeleted ? "the ledger says that it was removed" : "the ledger does not list it")

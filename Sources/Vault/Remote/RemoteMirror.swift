@@ -222,7 +222,7 @@ struct RemoteMirror: Sendable {
 
     /// Keys of days that the ledger has and that were not shredded, where ours is missing or another one.
     private func fetchEpochs(_ index: Index) async throws(VaultError) -> (there: Int, missing: Int) {
-        let wanted = try index.epochFiles()
+        let wanted = try await lane.run { () throws(VaultError) in try index.epochFiles() }
         var there = 0
         var missing = 0
         var rest = wanted[...]

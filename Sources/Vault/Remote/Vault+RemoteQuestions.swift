@@ -3,12 +3,15 @@ import Synchronization
 
 extension Vault {
     /// Every camera that has footage, whether it is recorded now or not. Errors: of the index.
-    public func recordedCameras() throws(VaultError) -> [CameraID] {
-        try index.usage().filter { $0.clips > 0 }.map(\.camera)
+    public func recordedCameras() async throws(VaultError) -> [CameraID] {
+        try await usage().filter { $0.clips > 0 }.map(\.camera)
     }
     /// With where its footage begins and ends.
-    public func recordedSpans() throws(VaultError) -> [(camera: CameraID, clips: Int, span: TimeRange)] {
-        try index.usage().compactMap { usage in usage.span.map { (usage.camera, usage.clips, $0) } }
+    public func recordedSpans() async throws(VaultError) -> [(camera: CameraID, clips: Int, span: TimeRange)] {
+        try await usage().compactMap { usage in usage.span.map { (usage.camera, usage.clips, $0) } }
+    }
+    private func usage() async throws(VaultError) -> [CameraUsage] {
+        try await reads.run { [index] () throws(VaultError) in try index.usage() }
     }
     /// Whether an object's file lies in this vault's own folder. Errors: the file system's.
     public func isHere(_ object: ObjectID) throws(VaultError) -> Bool {

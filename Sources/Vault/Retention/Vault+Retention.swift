@@ -74,7 +74,8 @@ extension Vault {
     /// The owner says that the wall clock is right. What was recorded since the last trusted time counts from here on.
     public func confirmTime() async throws(VaultError) {
         let now = time.wallNow()
-        let last = try index.clockTrust().last ?? now
+        let trust = try await reads.run { [index] () throws(VaultError) in try index.clockTrust() }
+        let last = trust.last ?? now
         try await commit(.clock(from: last, to: now, isConfirmed: true))
     }
 
@@ -317,13 +318,15 @@ extension Vault {
 
     /// Errors: `.notFound`.
     public func release(_ hold: HoldID) async throws(VaultError) {
-        guard try index.holds().contains(where: { $0.hold == hold }) else {
+        guard try await holds().contains(where: { $0.hold == hold }) else {
             throw VaultError(.notFound, "There is no hold \(hold).", hint: "`sudocam retention holds` lists them.")
         }
         try await commit(.release(hold))
     }
 
-    public func holds() throws(VaultError) -> [HoldRecord] { try index.holds() }
+    public func holds() async throws(VaultError) -> [HoldRecord] {
+        try await reads.run { [index] () throws(VaultError) in try index.holds() }
+    }
 
     /// What was noted; nil without a note, or when it is sealed to an owner's identity that was replaced since. Errors: `.locked`.
     public func note(of hold: HoldRecord) throws(VaultError) -> String? {
