@@ -87,6 +87,7 @@ import Testing
         }
         bytes += muxer.flush(nextDTS: 5 * 3600) ?? []
         bytes += muxer.finish()
-        #expect(Self.hex(bytes) == [Self.head, Self.fragments, Self.index, Self.head, Self.end].map(Self.joined).joined())
+        #expect(
+            Self.hex(bytes) == [Self.head, Self.fragments, Self.index, Self.head, Self.end].map(Self.joined).joined())
     }
 }
