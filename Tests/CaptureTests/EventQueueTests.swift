@@ -24,6 +24,8 @@ import Testing
         case .lost(let count): "lost\(count)"
         case .parametersChanged(let parameters): "new\(parameters.width)"
         case .connected: "on"
+        case .sound(let frame, _): "s\(frame.pts)"
+        case .soundLost: "mute"
         case .disconnected: "off"
         case nil: "end"
         }
