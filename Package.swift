@@ -129,7 +129,11 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "PlaybackTests", dependencies: ["Core", "Media", "Vault", "Playback", "TestKit"],
+            name: "PlaybackTests",
+            dependencies: [
+                "Core", "Media", "Vault", "Ingest", "Playback", "TestKit",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests", dependencies: ["Core", "Vault", "Server", "TestKit"], swiftSettings: settings),
