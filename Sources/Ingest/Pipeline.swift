@@ -92,7 +92,7 @@ public actor Pipeline {
                     await recordingFailed(error)
                 }
             case .sound(let sound):
-                queue.took(sound.frame.data.count)
+                queue.took(RecordingQueue.weight(sound.frame))
                 await recorder.record(sound)
             case .gap(let range, let reason):
                 await recorder.endRun()
@@ -216,7 +216,7 @@ public actor Pipeline {
 
     private func deliver(_ frame: SoundFrame, _ parameters: SoundParameters) {
         guard let time = line?.place(sound: frame.pts), let picture = lastPicture,
-            abs(time - picture) <= Self.soundReach, queue.admit(sound: frame.data.count)
+            abs(time - picture) <= Self.soundReach, queue.admit(frame)
         else {
             queue.lostSound()
             return

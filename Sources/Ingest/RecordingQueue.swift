@@ -52,13 +52,15 @@ final class RecordingQueue: Sendable {
     }
 
     /// The same for sound, which is left out long before pictures are: three quarters of the room are theirs alone.
-    func admit(sound byteCount: Int) -> Bool {
+    func admit(_ frame: SoundFrame) -> Bool {
         state.withLock { state in
-            guard state.bytes + byteCount <= limit / 4 else { return false }
-            state.bytes += byteCount
+            guard state.bytes + Self.weight(frame) <= limit / 4 else { return false }
+            state.bytes += Self.weight(frame)
             return true
         }
     }
+    /// Tiny frames fill memory by their number.
+    static func weight(_ frame: SoundFrame) -> Int { frame.data.count + 256 }
 
     func push(_ item: Item) { continuation.yield(item) }
     func took(_ bytes: Int) { state.withLock { $0.bytes -= bytes } }

@@ -93,7 +93,10 @@ final class SoundTranscoder {
         packets.compactMap { packet in
             let whole = parameters.frameTicks
             if packet.index < 0, let first = given.first {
-                return (SoundFrame(data: packet.data, pts: first.pts - whole, duration: whole), parameters)
+                return (
+                    SoundFrame(data: packet.data, pts: first.pts.subtractingSaturating(whole), duration: whole),
+                    parameters
+                )
             }
             guard let place = given.firstIndex(where: { $0.index == packet.index }) else { return nil }
             let frame = given[place]

@@ -33,8 +33,8 @@ public struct ClipMuxer: Sendable {
         0xA2, 0x0B, 0x64, 0x9C, 0x31, 0xD7, 0x4C, 0x52, 0x8E, 0x1F, 0x77, 0x02, 0xC8, 0x4D, 0x90, 0x3B,
     ]
     static let fragmentTicks: Int64 = 90_000
-    /// Sound that waits for the next picture: bytes, ticks.
-    static let soundLimit = (bytes: 1 << 20, ticks: Int64(16 * 90_000))
+    /// Sound that waits for the next picture: frames, bytes, ticks.
+    static let soundLimit = (frames: 4096, bytes: 1 << 20, ticks: Int64(16 * 90_000))
     /// Sync sample, and not: ISO/IEC 14496-12 section 8.8.3.1.
     static let keyFlags: UInt32 = 0x0200_0000
     static let deltaFlags: UInt32 = 0x0101_0000
@@ -157,6 +157,7 @@ public struct ClipMuxer: Sendable {
         let end = pending.last.map { $0.dts + lastDuration } ?? endTicks
         guard sound != nil, (1...SoundFrame.byteLimit).contains(frame.data.count), frame.pts >= 0,
             frame.pts - end < Self.soundLimit.ticks, frame.duration > 0, frame.duration < 1 << 31,
+            pendingSound.count < Self.soundLimit.frames,
             pendingSoundBytes + frame.data.count <= Self.soundLimit.bytes
         else { return false }
         var frame = frame
