@@ -153,6 +153,19 @@ import Testing
         #expect(unwanted.sounds.isEmpty && unwanted.soundLost.isEmpty)
     }
 
+    @Test func `I13: a camera that goes on sending sound, but no picture, is silent`() async throws {
+        var script = script(try sound(.pcma))
+        script.pictures = Array(script.pictures.prefix(5))
+        // Two seconds in five.
+        script.sound?.pace = 50_000
+        let camera = try RTSPCamera(.plays, script)
+        defer { camera.stop() }
+        let began = SystemTime().monotonicNow()
+        let heard = await Heard(try CameraSource(testing: camera.url, silence: 1_000_000), errors: 1)
+        #expect(heard.units.count == 4 && !heard.sounds.isEmpty && heard.errors == [CaptureError(.silent, "")])
+        #expect(SystemTime().monotonicNow() - began < 4_000_000)
+    }
+
     /// libavformat goes by the reports as soon as there are two streams.
     @Test(arguments: [0, 3600, -3600, 1e8])
     func `I9: sender reports of sound that lie about the time move no picture`(lie: Double) async throws {

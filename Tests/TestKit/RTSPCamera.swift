@@ -41,6 +41,8 @@ public final class RTSPCamera: Sendable {
             public var packets: [(payload: [UInt8], time: Int64)]
             /// Its SETUP is answered with 461.
             public var isRefused = false
+            /// Between packets, µs.
+            public var pace: UInt32 = 0
 
             public init(_ encoding: String, format: String = "", packets: [(payload: [UInt8], time: Int64)]) {
                 self.encoding = encoding
@@ -255,6 +257,7 @@ public final class RTSPCamera: Sendable {
         func play(until time: Double) {
             while let (payload, stamp) = sounds.first, Double(stamp) / clock <= time {
                 sounds.removeFirst()
+                if let pace = script.sound?.pace, pace > 0 { usleep(pace) }
                 tell(until: Double(stamp) / clock)
                 sendPacket(connection, 2, payload, &soundSequence, soundStart &+ stamp, type: 0xE1)
             }
