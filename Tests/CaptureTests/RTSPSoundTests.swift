@@ -160,10 +160,10 @@ import Testing
         script.sound?.pace = 50_000
         let camera = try RTSPCamera(.plays, script)
         defer { camera.stop() }
-        let began = SystemTime().monotonicNow()
         let heard = await Heard(try CameraSource(testing: camera.url, silence: 1_000_000), errors: 1)
         #expect(heard.units.count == 4 && !heard.sounds.isEmpty && heard.errors == [CaptureError(.silent, "")])
-        #expect(SystemTime().monotonicNow() - began < 4_000_000)
+        // All of it would be 16 frames of 128 ms; after a second nobody listens any more.
+        #expect(heard.sounds.count < 12)
     }
 
     /// libavformat goes by the reports as soon as there are two streams.
