@@ -6,10 +6,9 @@ public import Vault
 
 /// From one camera's placed frames to sealed clips.
 ///
-/// Invariants: a clip begins with a key frame; one clip has one run, one UTC day and one set of parameter sets, and one kind of
-/// sound or none; fragments
-/// go to the vault as soon as they are whole, so at most a second of frames is in memory only; a clip that is being closed
-/// never holds up the next one. Everything runs in this actor; `Pipeline` feeds it and nobody waits for it.
+/// Invariants: a clip begins with a key frame; one clip has one run, one UTC day, one set of parameter sets, and one kind of sound or
+/// none; fragments go to the vault as soon as they are whole, so at most a second of frames is in memory only; a clip that is being
+/// closed never holds up the next one. Everything runs in this actor; `Pipeline` feeds it and nobody waits for it.
 ///
 ///     waiting ──key frame──▶ open clip ──60 s, day, parameters, sound, run: at a key frame──▶ open clip …
 ///                                └──stream ended──▶ closing ──committed──▶ waiting

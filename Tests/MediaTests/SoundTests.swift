@@ -201,6 +201,20 @@ import Testing
         for frame in frames { #expect(clock.video(frame.pts, at: Self.at(frame.at)) == frame.pts) }
     }
 
+    @Test(arguments: [10, 25])
+    func `pictures that are shown in another order than they come keep their times`(rate: Int64) {
+        var clock = MediaClock()
+        let step = 90_000 / rate
+        var wrong: [Int64] = []
+        for number in 0..<300 as Range<Int64> {
+            // I P B B P B B …: each comes when it is decoded.
+            let shown = number == 0 ? 0 : number % 3 == 1 ? number + 2 : number - 1
+            let placed = clock.video(shown * step, at: Self.at(number * 1000 / rate + number % 7 * 5))
+            if placed != shown * step { wrong.append(number) }
+        }
+        #expect(wrong.isEmpty)
+    }
+
     @Test func `I9: a first sender report that shifts pictures does not shift them, and their sound keeps up`() throws {
         var clock = MediaClock()
         var wrong: [Int] = []

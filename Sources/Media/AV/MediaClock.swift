@@ -11,9 +11,9 @@ struct MediaClock {
     /// Times that go back by so much were set back; less is reordering, or the time line's matter.
     private static let setBack: Int64 = 90_000
     /// Sound that lies further than this from the pictures it arrives with is placed by its arrival …
-    private static let unbelievable: Int64 = 45_000
+    private static let unbelievable: Int64 = 27_000
     /// … until it lies nearer than this again.
-    private static let believable: Int64 = 27_000
+    private static let believable: Int64 = 18_000
 
     private var videoShift: Int64 = 0
     private var soundShift: Int64 = 0
