@@ -155,6 +155,8 @@ public actor Recorder {
         try? await append(padding)
     }
 
+    /// Sound that changes again and again must not make a clip of each key frame, µs.
+    private static let leastForSound: Int64 = 2_000_000
     /// How long a clip waits for its last sound, µs.
     private static let soundPatience: Int64 = 2_000_000
 
@@ -162,7 +164,7 @@ public actor Recorder {
         if unit.run != clip.run { return true }
         if unit.parameters != clip.parameters { return true }
         guard unit.unit.isKey else { return false }
-        if unit.sound != clip.muxer.sound { return true }
+        if unit.sound != clip.muxer.sound, unit.decodeTime - clip.start >= Self.leastForSound { return true }
         return unit.decodeTime - clip.start >= policy.clipLength || clip.bytes >= policy.clipBytes
             || unit.decodeTime.utcDay != clip.start.utcDay
     }

@@ -199,6 +199,21 @@ import Vault
         #expect(try film.packets("v:0").count == 400)
     }
 
+    @Test func `sound that is another one with each packet does not make a clip of each key frame`() async throws {
+        var camera = Camera(seconds: 20, clipSeconds: 60, late: 50, group: 5)
+        camera.sounds = []
+        for number in 0..<100 {
+            let start = Double(number) * 0.2
+            let configuration: [UInt8] = number % 2 == 0 ? [0x15, 0x88] : [0x14, 0x08]
+            camera.sounds.append((start, start + 0.1, configuration))
+        }
+        let (film, _, clips, pipeline, kept) = try await record(camera)
+        defer { withExtendedLifetime(kept) {} }
+        #expect((2...10).contains(clips.count))
+        #expect(await pipeline.recorder.counters.frames == 200)
+        #expect(try film.packets("v:0").count == 200)
+    }
+
     @Test func `P7: an export begins and ends with its pictures, and has the sound of them`() async throws {
         let camera = Camera(seconds: 30, clipSeconds: 10, late: 600)
         let (film, taken, _, _, kept) = try await record(camera) { whole in
