@@ -378,6 +378,8 @@ class Tests(Checks):
             server.terminate()
             server.wait(10)
             state("offline", 12)
+            # Long enough to be told from a busy machine.
+            time.sleep(4)
             server = subprocess.Popen(command, stdout=subprocess.PIPE)
             state("recording", 20)
             time.sleep(5)
@@ -394,9 +396,9 @@ class Tests(Checks):
             assert probe("a:0", "stream=codec_name,profile,sample_rate,channels") == [["aac", "LC", "8000", "1"]], probe("a:0", "stream")
             shown, heard = ([float(line[0]) for line in probe(stream, "packet=pts_time")] for stream in ("v:0", "a:0"))
             assert abs(shown[-1] - heard[-1]) < 0.6 and heard[0] < 1, (shown[0], shown[-1], heard[0], heard[-1])
-            holes = lambda times: [(a, b) for a, b in zip(times, times[1:]) if b - a > 0.5]  # noqa: E731
+            holes = lambda times: [(a, b) for a, b in zip(times, times[1:]) if b - a > 3]  # noqa: E731
             assert len(holes(shown)) == len(holes(heard)) == 1, (holes(shown), holes(heard))
-            assert all(abs(a - b) < 0.6 for a, b in zip(holes(shown)[0], holes(heard)[0])), (holes(shown), holes(heard))
+            assert all(abs(a - b) < 0.8 for a, b in zip(holes(shown)[0], holes(heard)[0])), (holes(shown), holes(heard))
             # A tone from beginning to end: what is decoded is loud.
             volume = subprocess.run(["ffmpeg", "-i", str(export), "-map", "0:a", "-af", "volumedetect", "-f", "null", "-"], capture_output=True, text=True).stderr
             assert float(volume.split("mean_volume:")[1].split()[0]) > -30, volume
