@@ -131,7 +131,8 @@ let package = Package(
         .testTarget(
             name: "PlaybackTests",
             dependencies: [
-                "Core", "Media", "Vault", "Playback", "TestKit", .product(name: "Logging", package: "swift-log"),
+                "Core", "Media", "Vault", "Ingest", "Playback", "TestKit",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
         .testTarget(

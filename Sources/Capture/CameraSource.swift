@@ -16,16 +16,19 @@ public final class CameraSource: Sendable {
     /// No frame for this long counts as offline (I13), µs.
     static let silence: Int64 = 10_000_000
 
-    public convenience init(_ address: SourceAddress, time: any TimeSource, logger: Logger) {
-        self.init(address, silence: Self.silence, time: time, logger: logger)
+    /// - Parameter sound: whether to deliver the camera's sound.
+    public convenience init(_ address: SourceAddress, sound: Bool = true, time: any TimeSource, logger: Logger) {
+        self.init(address, sound: sound, silence: Self.silence, time: time, logger: logger)
     }
 
-    convenience init(_ address: SourceAddress, silence: Int64, time: any TimeSource, logger: Logger) {
+    convenience init(
+        _ address: SourceAddress, sound: Bool = true, silence: Int64, time: any TimeSource, logger: Logger
+    ) {
         let session: any SourceSession =
             switch address.kind {
             case .test(let settings): TestSession(settings: settings)
-            case .file(let path, let loops): FileSession(path: path, loops: loops, silence: silence)
-            case .rtsp(let url): RTSPSession(url: url, silence: silence)
+            case .file(let path, let loops): FileSession(path: path, loops: loops, silence: silence, sound: sound)
+            case .rtsp(let url): RTSPSession(url: url, silence: silence, sound: sound)
             }
         self.init(named: address.description, session, time: time, logger: logger)
     }

@@ -1,11 +1,16 @@
 public import Media
 
-/// What a camera delivers, in order. After `connected` come units, until `disconnected`; then, sooner or later, `connected`.
+/// What a camera delivers, in order. After `connected` come units and sound, until `disconnected`; then, sooner or later,
+/// `connected`.
 public enum CaptureEvent: Sendable {
     case connected(CodecParameters)
     /// From the next unit on, which is a key frame.
     case parametersChanged(CodecParameters)
     case unit(AccessUnit)
+    /// On the clock of the units' `pts`; each frame says what it is.
+    case sound(SoundFrame, SoundParameters)
+    /// Sound that is left out, and why; the same sentence for each piece that has the same trouble.
+    case soundLost(String)
     /// Frames that were left out because whoever listens does not keep up; the next unit is a key frame.
     case lost(Int)
     /// It went away, or an attempt failed; the source tries again by itself unless the error is `.ended`.

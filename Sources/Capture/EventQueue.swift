@@ -4,15 +4,18 @@ import Synchronization
 /// From the thread that reads a camera to the task that takes its events; bounded by bytes and count, for one taker.
 ///
 /// When the taker falls behind, what waits is kept and what comes is left out and counted, up to the next key frame for which
-/// there is room: a frame whose reference is missing must not be recorded as if whole. Everything but units always goes in.
+/// there is room: a frame whose reference is missing must not be recorded as if whole. Sound is left out before any picture is.
+/// Everything else always goes in.
 final class EventQueue: Sendable {
     private struct State {
         var events: [CaptureEvent] = []
         /// Events before this index are taken.
         var head = 0
-        /// Of units that wait.
+        /// Of units and sound that wait.
         var bytes = 0
         var units = 0
+        /// Pieces of sound, and reasons why there is none.
+        var sounds = 0
         /// Left out since the last event that went in.
         var lost = 0
         /// After a frame was left out the rest of its group cannot be decoded.
@@ -27,7 +30,7 @@ final class EventQueue: Sendable {
     private let unitLimit: Int
 
     /// - Parameters:
-    ///   - byteLimit: bytes of units.
+    ///   - byteLimit: bytes of units and sound.
     ///   - unitLimit: units; at 60 a second these are a minute.
     init(byteLimit: Int = 32 << 20, unitLimit: Int = 4096) {
         self.byteLimit = byteLimit
@@ -38,8 +41,11 @@ final class EventQueue: Sendable {
     func push(_ event: CaptureEvent) {
         let (waiter, first) = state.withLock { state -> (CheckedContinuation<CaptureEvent?, Never>?, CaptureEvent?) in
             guard !state.isFinished, !state.isCancelled else { return (nil, nil) }
-            if case .unit(let unit) = event {
-                guard admit(unit, &state) else { return (nil, nil) }
+            switch event {
+            case .unit(let unit): guard admit(unit, &state) else { return (nil, nil) }
+            case .sound(let frame, _): guard admitSound(frame.data.count, &state) else { return (nil, nil) }
+            case .soundLost: guard admitSound(0, &state) else { return (nil, nil) }
+            default: break
             }
             tellLost(&state)
             append(event, &state)
@@ -65,6 +71,14 @@ final class EventQueue: Sendable {
         }
         state.bytes += unit.data.count
         state.units += 1
+        return true
+    }
+
+    /// Three quarters of the room are the units' alone.
+    private func admitSound(_ byteCount: Int, _ state: inout State) -> Bool {
+        guard state.bytes + byteCount <= byteLimit / 4, state.sounds < unitLimit else { return false }
+        state.bytes += byteCount
+        state.sounds += 1
         return true
     }
 
@@ -127,9 +141,15 @@ final class EventQueue: Sendable {
         // The frame's memory goes with its taker, not with the array.
         state.events[state.head] = .lost(0)
         state.head += 1
-        if case .unit(let unit) = event {
+        switch event {
+        case .unit(let unit):
             state.bytes -= unit.data.count
             state.units -= 1
+        case .sound(let frame, _):
+            state.bytes -= frame.data.count
+            state.sounds -= 1
+        case .soundLost: state.sounds -= 1
+        default: break
         }
         if state.head == state.events.count {
             state.events.removeAll(keepingCapacity: true)

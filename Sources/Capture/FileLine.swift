@@ -39,6 +39,9 @@ struct FileLine {
         return (line, line.addingSaturating(pts.subtractingSaturating(dts)))
     }
 
+    /// Where sound lies that comes between pictures; nil before the first one of a reading.
+    func place(sound pts: Int64) -> Int64? { shift.map(pts.addingSaturating) }
+
     /// The next frame follows the last one after an ordinary pause.
     mutating func beginAnew() { shift = nil }
 }

@@ -8,6 +8,10 @@ struct FileSession: SourceSession {
     let loops: Bool
     /// For opening and for each frame, µs; a file on a network may hang.
     let silence: Int64
+    let sound: Bool
+
+    /// Sound that stands before the first picture in a file waits for it.
+    private static let mostEarly = 256
 
     func run(_ outlet: SourceOutlet) throws(CaptureError) {
         var line = FileLine()
@@ -18,13 +22,24 @@ struct FileSession: SourceSession {
             let before = line.frames
             do throws(MediaError) {
                 let demuxer = try Demuxer(
-                    url: "file:" + path, source: .file, interrupt: outlet.interrupt, timeout: silence)
-                while !outlet.isStopped, let frame = try demuxer.next() {
-                    let place = line.place(dts: frame.dts, pts: frame.pts, duration: frame.duration)
-                    let due = Ticks.microseconds(place.dts)
-                    outlet.sleep(microseconds: due.subtractingSaturating(outlet.time.monotonicNow() - start))
-                    outlet.announce(frame.newParameters, isFirst: &isFirst)
-                    outlet.deliver(frame, codec: demuxer.codec, dts: place.dts, pts: place.pts)
+                    url: "file:" + path, source: .file, interrupt: outlet.interrupt, timeout: silence, sound: sound)
+                var early: [(SoundFrame, SoundParameters)] = []
+                while !outlet.isStopped, let item = try demuxer.next() {
+                    switch item {
+                    case .video(let frame):
+                        let place = line.place(dts: frame.dts, pts: frame.pts, duration: frame.duration)
+                        let due = Ticks.microseconds(place.dts)
+                        outlet.sleep(microseconds: due.subtractingSaturating(outlet.time.monotonicNow() - start))
+                        outlet.announce(frame.newParameters, isFirst: &isFirst)
+                        outlet.deliver(frame, codec: demuxer.codec, dts: place.dts, pts: place.pts)
+                        for (frame, parameters) in early { deliver(frame, parameters, line, outlet) }
+                        early = []
+                    case .sound(let frame, let parameters):
+                        if !deliver(frame, parameters, line, outlet), early.count < Self.mostEarly {
+                            early.append((frame, parameters))
+                        }
+                    case .soundLost(let reason): outlet.lose(sound: reason)
+                    }
                 }
             } catch {
                 throw wrap(error, frames: line.frames - before)
@@ -34,6 +49,16 @@ struct FileSession: SourceSession {
             guard loops else { throw CaptureError(.ended, "The file \(path) is over.") }
             line.beginAnew()
         }
+    }
+
+    /// - Returns: false before the first picture.
+    @discardableResult
+    private func deliver(
+        _ frame: SoundFrame, _ parameters: SoundParameters, _ line: FileLine, _ outlet: SourceOutlet
+    ) -> Bool {
+        guard let pts = line.place(sound: frame.pts) else { return false }
+        outlet.deliver(SoundFrame(data: frame.data, pts: pts, duration: frame.duration), parameters)
+        return true
     }
 
     /// A film that is shown once is not begun anew because its end is damaged; the error of one never begun is another matter.

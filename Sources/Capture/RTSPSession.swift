@@ -6,17 +6,22 @@ struct RTSPSession: SourceSession {
     let url: String
     /// No frame for this long counts as offline (I13), µs.
     let silence: Int64
+    let sound: Bool
 
     func run(_ outlet: SourceOutlet) throws(CaptureError) {
         do {
-            let demuxer = try Demuxer(url: url, source: .rtsp, interrupt: outlet.interrupt, timeout: silence)
+            let demuxer = try Demuxer(
+                url: url, source: .rtsp, interrupt: outlet.interrupt, timeout: silence, sound: sound)
             var isFirst = true
             while !outlet.isStopped {
-                guard let frame = try demuxer.next() else {
-                    throw CaptureError(.unreachable, "The camera ended the stream.")
+                switch try demuxer.next() {
+                case .video(let frame):
+                    outlet.announce(frame.newParameters, isFirst: &isFirst)
+                    outlet.deliver(frame, codec: demuxer.codec, dts: frame.dts, pts: frame.pts)
+                case .sound(let frame, let parameters): outlet.deliver(frame, parameters)
+                case .soundLost(let reason): outlet.lose(sound: reason)
+                case nil: throw CaptureError(.unreachable, "The camera ended the stream.")
                 }
-                outlet.announce(frame.newParameters, isFirst: &isFirst)
-                outlet.deliver(frame, codec: demuxer.codec, dts: frame.dts, pts: frame.pts)
             }
         } catch let error as CaptureError {
             throw error

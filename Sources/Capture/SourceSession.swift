@@ -38,6 +38,9 @@ struct SourceOutlet: Sendable {
                     capturedWall: time.wallNow(), capturedMonotonic: time.monotonicNow(), isDamaged: frame.isDamaged)))
     }
 
+    func deliver(_ frame: SoundFrame, _ parameters: SoundParameters) { queue.push(.sound(frame, parameters)) }
+    func lose(sound reason: String) { queue.push(.soundLost(reason)) }
+
     /// In slices, so that stopping is noticed.
     func sleep(microseconds: Int64) {
         var left = microseconds

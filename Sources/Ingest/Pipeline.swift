@@ -34,8 +34,20 @@ public actor Pipeline {
     private var parameters: CodecParameters?
     private var line: TimeLine?
     private var run = RunID.random()
-    private var held: [(unit: AccessUnit, input: TimeLine.Input)] = []
+    private enum Held {
+        case unit(AccessUnit, TimeLine.Input)
+        case sound(SoundFrame, SoundParameters)
+    }
+    /// Until the time line is settled, in order of arrival.
+    private var held: [Held] = []
+    private var heldSounds = 0
+    /// The sound that came last in this run.
+    private var sound: SoundParameters?
+    /// What the log said of sound already.
+    private var complaints: Set<String> = []
     private var lastTime: WallTime?
+    /// Of this run.
+    private var lastPicture: WallTime?
     private var gapReason: GapReason
     private let queue: RecordingQueue
     public private(set) var status: Status
@@ -79,6 +91,9 @@ public actor Pipeline {
                 } catch {
                     await recordingFailed(error)
                 }
+            case .sound(let sound):
+                queue.took(RecordingQueue.weight(sound.frame))
+                await recorder.record(sound)
             case .gap(let range, let reason):
                 await recorder.endRun()
                 do {
@@ -153,8 +168,7 @@ public actor Pipeline {
 
     private func leave() {
         if line != nil { queue.push(.runEnded) }
-        line = nil
-        held = []
+        forgetLine()
         gapReason = .disconnected
         hub.clear()
         tell(stillness.end())
@@ -169,6 +183,47 @@ public actor Pipeline {
         if unit.isDamaged { queue.damaged() }
     }
 
+    /// How far sound may lie from the picture that came last, µs: further away, its clock is another one.
+    private static let soundReach: Int64 = 10_000_000
+    /// What waits for the time line: 12 s of 1024 samples at 48 kHz.
+    private static let heldSoundLimit = 600
+
+    /// Sound on the clock of the units. It goes beside the pictures, never in their way: what has no place among them is left out.
+    public func accept(_ frame: SoundFrame, _ parameters: SoundParameters) {
+        guard line != nil, self.parameters != nil else {
+            queue.lostSound()
+            return
+        }
+        sound = parameters
+        if line?.isSettled == false {
+            guard heldSounds < Self.heldSoundLimit else {
+                queue.lostSound()
+                return
+            }
+            heldSounds += 1
+            held.append(.sound(frame, parameters))
+        } else {
+            deliver(frame, parameters)
+        }
+    }
+
+    /// Sound that is left out before it comes here.
+    public func soundLost(_ reason: String) {
+        queue.lostSound()
+        guard complaints.count < 16, complaints.insert(reason).inserted else { return }
+        logger.warning("sound is left out", metadata: ["camera": "\(name)", "reason": "\(reason)"])
+    }
+
+    private func deliver(_ frame: SoundFrame, _ parameters: SoundParameters) {
+        guard let time = line?.place(sound: frame.pts), let picture = lastPicture,
+            abs(time - picture) <= Self.soundReach, queue.admit(frame)
+        else {
+            queue.lostSound()
+            return
+        }
+        queue.push(.sound(TimedSound(frame: frame, time: time, run: run, parameters: parameters)))
+    }
+
     private func place(_ unit: AccessUnit) {
         let input = TimeLine.Input(
             dts: unit.dts, pts: unit.pts, arrival: unit.capturedMonotonic, wall: unit.capturedWall,
@@ -177,13 +232,16 @@ public actor Pipeline {
         guard let verdict = line?.place(input) else { return }
         switch verdict {
         case .hold:
-            held.append((unit, input))
+            held.append(.unit(unit, input))
         case .settled:
-            held.append((unit, input))
-            let ready = held
-            held = []
-            for (unit, input) in ready {
-                if let placement = line?.settle(input) { deliver(unit, placement) }
+            let ready = held + [.unit(unit, input)]
+            (held, heldSounds) = ([], 0)
+            for item in ready {
+                switch item {
+                case .unit(let unit, let input):
+                    if let placement = line?.settle(input) { deliver(unit, placement) }
+                case .sound(let frame, let parameters): deliver(frame, parameters)
+                }
             }
         case .placed(let placement):
             deliver(unit, placement)
@@ -208,14 +266,21 @@ public actor Pipeline {
     private func startRun() {
         tell(stillness.end())
         run = .random()
+        forgetLine()
+    }
+
+    private func forgetLine() {
         line = nil
-        held = []
+        (held, heldSounds) = ([], 0)
+        (sound, lastPicture) = (nil, nil)
     }
 
     private func deliver(_ unit: AccessUnit, _ placement: TimeLine.Placement) {
         guard let parameters else { return }
         let timed = TimedUnit(
-            unit: unit, time: placement.time, decodeTime: placement.decodeTime, run: run, parameters: parameters)
+            unit: unit, time: placement.time, decodeTime: placement.decodeTime, run: run, parameters: parameters,
+            sound: sound)
+        lastPicture = timed.time
         hub.publish(timed)
         switch stillness.take(timed) {
         case .look(let look): seen.yield(look)
@@ -289,4 +354,6 @@ public actor Pipeline {
     public nonisolated var droppedFrames: Int { queue.counts.dropped }
     /// Frames that came with parts missing; they are recorded.
     public nonisolated var damagedFrames: Int { queue.counts.damaged }
+    /// Pieces of sound that could not be read, or had no place among the pictures; further ones are counted by the recorder.
+    public nonisolated var lostSounds: Int { queue.counts.lostSounds }
 }

@@ -7,6 +7,7 @@ import Vault
 final class RecordingQueue: Sendable {
     enum Item: Sendable {
         case unit(TimedUnit)
+        case sound(TimedSound)
         case gap(TimeRange, GapReason)
         case event(EventRecord)
         case clockStep(from: WallTime, to: WallTime)
@@ -18,6 +19,8 @@ final class RecordingQueue: Sendable {
         var overflowed = 0
         var dropped = 0
         var damaged = 0
+        /// Pieces of sound that were left out.
+        var lostSounds = 0
         /// After a frame was left out the rest of its group cannot be decoded.
         var waitsForKey = false
     }
@@ -48,10 +51,22 @@ final class RecordingQueue: Sendable {
         }
     }
 
+    /// The same for sound, which is left out long before pictures are: three quarters of the room are theirs alone.
+    func admit(_ frame: SoundFrame) -> Bool {
+        state.withLock { state in
+            guard state.bytes + Self.weight(frame) <= limit / 4 else { return false }
+            state.bytes += Self.weight(frame)
+            return true
+        }
+    }
+    /// Tiny frames fill memory by their number.
+    static func weight(_ frame: SoundFrame) -> Int { frame.data.count + 256 }
+
     func push(_ item: Item) { continuation.yield(item) }
     func took(_ bytes: Int) { state.withLock { $0.bytes -= bytes } }
     func overflow(_ frames: Int) { state.withLock { $0.overflowed += frames } }
     func dropped() { state.withLock { $0.dropped += 1 } }
+    func lostSound(_ count: Int = 1) { state.withLock { $0.lostSounds += count } }
     func damaged() { state.withLock { $0.damaged += 1 } }
     func finish() { continuation.finish() }
 }

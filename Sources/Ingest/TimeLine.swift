@@ -127,6 +127,16 @@ public struct TimeLine: Sendable {
         offset == nil ? nil : placement(dts: input.dts.addingSaturating(shift), pts: input.pts.addingSaturating(shift))
     }
 
+    /// Whether frames are placed, and not held any more.
+    public var isSettled: Bool { offset != nil }
+
+    /// Where sound on the same clock lies; nil before `.settled`, and for what is no time.
+    public func place(sound pts: Int64) -> WallTime? {
+        guard offset != nil, pts.magnitude < Self.saneTicks else { return nil }
+        let ticks = pts.addingSaturating(shift)
+        return placement(dts: ticks, pts: ticks).time
+    }
+
     private func placement(dts: Int64, pts: Int64) -> Placement {
         let base = WallTime(microseconds: offset ?? 0)
         return Placement(time: base + Ticks.microseconds(pts), decodeTime: base + Ticks.microseconds(dts))

@@ -9,11 +9,33 @@ public struct TimedUnit: Sendable {
     public var decodeTime: WallTime
     public var run: RunID
     public var parameters: CodecParameters
+    /// What sound the camera has, as far as is known when this frame comes; nil: none.
+    public var sound: SoundParameters?
 
-    public init(unit: AccessUnit, time: WallTime, decodeTime: WallTime, run: RunID, parameters: CodecParameters) {
+    public init(
+        unit: AccessUnit, time: WallTime, decodeTime: WallTime, run: RunID, parameters: CodecParameters,
+        sound: SoundParameters? = nil
+    ) {
         self.unit = unit
         self.time = time
         self.decodeTime = decodeTime
+        self.run = run
+        self.parameters = parameters
+        self.sound = sound
+    }
+}
+
+/// A frame of sound with its place on the wall clock, by the time line of the pictures' run.
+public struct TimedSound: Sendable {
+    public var frame: SoundFrame
+    /// When its first sample was heard.
+    public var time: WallTime
+    public var run: RunID
+    public var parameters: SoundParameters
+
+    public init(frame: SoundFrame, time: WallTime, run: RunID, parameters: SoundParameters) {
+        self.frame = frame
+        self.time = time
         self.run = run
         self.parameters = parameters
     }

@@ -6,11 +6,14 @@ public import Vault
 ///
 /// Sizes and times of all samples are read first (fragment headers only), so that the index can stand in front and the
 /// length is known; then the frames stream through, one group in memory. A gap inside the range holds the frame before it,
-/// so that the movie's time stays the wall's.
+/// so that the movie's time stays the wall's. Sound, where there is any, is a second track on the same time: it follows the pictures of
+/// its group, and may be heard a little before or after them.
 public struct MovieExport: Sendable {
     private struct Piece: Sendable {
         var clip: ClipRecord
         var group: Int
+        /// Of sound, behind the pictures.
+        var sounds: Int
     }
 
     public let byteCount: Int
@@ -19,6 +22,8 @@ public struct MovieExport: Sendable {
     public let frameCount: Int
     private let header: [UInt8]
     private let pieces: [Piece]
+    /// Sound of the range that lies beside later pictures.
+    private let tail: [UInt8]
     private let vault: Vault
 
     public init(vault: Vault, camera: CameraID, range: TimeRange) async throws(PlaybackError) {
@@ -36,13 +41,14 @@ public struct MovieExport: Sendable {
     }
 
     private init(
-        byteCount: Int, range: TimeRange, frameCount: Int, header: [UInt8], pieces: [Piece], vault: Vault
+        byteCount: Int, range: TimeRange, frameCount: Int, header: [UInt8], pieces: [Piece], tail: [UInt8], vault: Vault
     ) {
         self.byteCount = byteCount
         self.range = range
         self.frameCount = frameCount
         self.header = header
         self.pieces = pieces
+        self.tail = tail
         self.vault = vault
     }
 
@@ -52,6 +58,8 @@ public struct MovieExport: Sendable {
         var descriptions: [CodecParameters] = []
         var samples: [(wall: Int64, sample: MovieWriter.Sample)] = []
         var pieces: [Piece] = []
+        var sound = SoundPlan()
+        var tail: [UInt8] = []
         var shown: (first: Int64, last: Int64)?
         var end = range.start
         for clip in clips {
@@ -73,8 +81,10 @@ public struct MovieExport: Sendable {
             for index in reader.groups.indices {
                 let next = index + 1 < reader.groups.count ? reader.groups[index + 1].startTicks : Int64.max
                 guard reader.groups[index].startTicks < to, next > from else { continue }
-                pieces.append(Piece(clip: clip, group: index))
-                for info in try await reader.sampleInfos(ofGroup: index) {
+                let infos = try await reader.infos(ofGroup: index)
+                pieces.append(Piece(clip: clip, group: index, sounds: infos.sound.count))
+                sound.add(infos.sound, reader.sound, base: base, besidePicture: samples.count, infos.video.count)
+                for info in infos.video {
                     samples.append(
                         (
                             base + info.dts,
@@ -91,6 +101,12 @@ public struct MovieExport: Sendable {
                     }
                 }
             }
+            if clip.object == clips.last?.object, let last = pieces.last, last.clip.object == clip.object,
+                reader.sound != nil
+            {
+                tail = await sound.addTail(
+                    reader, from: last.group + 1, base: base, end: Ticks.ticks(microseconds: range.duration))
+            }
         }
         guard let shown, !samples.isEmpty else {
             throw PlaybackError(.nothingRecorded, "Nothing is recorded in this range.")
@@ -103,18 +119,18 @@ public struct MovieExport: Sendable {
         let start = max(0, shown.first)
         let writer = MovieWriter(
             descriptions: descriptions, samples: samples.map(\.sample), editStart: start - first,
-            editDuration: min(Ticks.ticks(microseconds: range.duration), shown.last) - start)
+            editDuration: min(Ticks.ticks(microseconds: range.duration), shown.last) - start,
+            sound: sound.track(beside: samples))
         let header = writer.header()
         return MovieExport(
             byteCount: header.count + writer.dataByteCount,
             range: TimeRange(range.start + Ticks.microseconds(start), min(end, range.end)), frameCount: samples.count,
-            header: header, pieces: pieces, vault: vault)
+            header: header, pieces: pieces, tail: tail, vault: vault)
     }
 
     /// The file from beginning to end. Throws when the vault is locked meanwhile.
     public func chunks() -> AsyncThrowingStream<[UInt8], any Error> {
-        let (header, pieces, vault) = (header, pieces, vault)
-        let cursor = Cursor(header: header, pieces: pieces, vault: vault)
+        let cursor = Cursor(header: header, pieces: pieces, tail: tail, vault: vault)
         return AsyncThrowingStream { try await cursor.next() }
     }
 
@@ -122,12 +138,14 @@ public struct MovieExport: Sendable {
     private actor Cursor {
         private var header: [UInt8]?
         private var pieces: ArraySlice<Piece>
+        private var tail: [UInt8]
         private let vault: Vault
         private var reader: (clip: ObjectID, reader: ClipReader)?
 
-        init(header: [UInt8], pieces: [Piece], vault: Vault) {
+        init(header: [UInt8], pieces: [Piece], tail: [UInt8], vault: Vault) {
             self.header = header
             self.pieces = pieces[...]
+            self.tail = tail
             self.vault = vault
         }
 
@@ -136,12 +154,17 @@ public struct MovieExport: Sendable {
                 self.header = nil
                 return header
             }
-            guard let piece = pieces.popFirst() else { return nil }
+            guard let piece = pieces.popFirst() else {
+                defer { tail = [] }
+                return tail.isEmpty ? nil : tail
+            }
             if reader?.clip != piece.clip.object {
                 reader = (piece.clip.object, try await ClipReader(try await vault.openObject(piece.clip)))
             }
-            let samples = try await reader?.reader.samples(ofGroup: piece.group) ?? []
-            return samples.reduce(into: []) { $0 += $1.data }
+            guard let contents = try await reader?.reader.contents(ofGroup: piece.group),
+                contents.sound.count == piece.sounds
+            else { throw PlaybackError(.damaged, "The footage changed while it was exported.") }
+            return (contents.video + contents.sound).reduce(into: []) { $0 += $1.data }
         }
     }
 }

@@ -24,6 +24,8 @@ import Testing
         case .lost(let count): "lost\(count)"
         case .parametersChanged(let parameters): "new\(parameters.width)"
         case .connected: "on"
+        case .sound(let frame, _): "s\(frame.pts)"
+        case .soundLost: "mute"
         case .disconnected: "off"
         case nil: "end"
         }
@@ -71,6 +73,25 @@ import Testing
         let queue = EventQueue(unitLimit: 4)
         for number in 0..<100 { queue.push(unit(number, isKey: number % 10 == 0, bytes: 1)) }
         #expect(await drain(queue) == "k0 u1 u2 u3 lost96")
+    }
+
+    @Test func `S9: sound is bounded, and takes no room that pictures need`() async throws {
+        let sound = try SoundParameters(configuration: [0x15, 0x88])
+        func piece(_ number: Int, bytes: Int) -> CaptureEvent {
+            .sound(SoundFrame(data: [UInt8](repeating: 0, count: bytes), pts: Int64(number), duration: 1), sound)
+        }
+        let queue = EventQueue(byteLimit: 1000)
+        for number in 0..<10 { queue.push(piece(number, bytes: 100)) }
+        queue.push(unit(0, isKey: true, bytes: 600))
+        queue.push(unit(1, bytes: 200))
+        queue.push(piece(10, bytes: 1))
+        for expected in ["s0", "s1", "k0", "u1"] { #expect(word(await queue.next()) == expected) }
+        queue.push(piece(11, bytes: 250))
+        #expect(await drain(queue) == "s11")
+        let short = EventQueue(unitLimit: 4)
+        for number in 0..<100 { short.push(number % 2 == 0 ? piece(number, bytes: 0) : .soundLost("x")) }
+        for number in 0..<4 { short.push(unit(number, isKey: number == 0)) }
+        #expect(await drain(short) == "s0 mute s2 mute k0 u1 u2 u3")
     }
 
     @Test func `connections, parameters and disconnections are never dropped`() async {

@@ -62,6 +62,24 @@ import Testing
         #expect(missing.errors == [CaptureError(.unreachable, ""), CaptureError(.unreachable, "")])
     }
 
+    @Test(arguments: [["-c:a", "aac", "-ar", "16000"], ["-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1"]])
+    func `I9: a film with sound delivers both on one clock, also when it begins anew`(sound: [String]) async throws {
+        let film = try Film("a.mov", in: folder, sound: sound)
+        let silent = try film.copied(to: "silent.mov", in: folder, options: ["-an"])
+        let heard = await Heard(try source(film, loops: true), units: 150)
+        let seen = await Heard(try source(silent, loops: true), units: 150)
+        #expect(heard.units.map(\.data) == seen.units.map(\.data) && heard.units.map(\.pts) == seen.units.map(\.pts))
+        #expect(Set(heard.sounds.map(\.parameters)).count == 1 && heard.soundLost.isEmpty)
+        // Three rounds of two seconds, without a jump at the seams.
+        let times = heard.sounds.map(\.frame.pts)
+        let step = try #require(heard.sounds.first).frame.duration
+        #expect(times.count >= Int(5.5 * 90_000 / Double(step)))
+        let steps = zip(times, times.dropFirst()).map { $1 - $0 }
+        #expect(steps.allSatisfy { $0 > -2 * step && $0 <= 2 * step }, "\(steps.min() ?? 0)…\(steps.max() ?? 0)")
+        let way = try #require(times.last) - times[0]
+        #expect(abs(way - (try #require(heard.units.last).pts - heard.units[0].pts)) < 45_000)
+    }
+
     @Test func `a pipe, a device and a folder are refused before they can block`() async throws {
         _ = try outputOfProgram("mkfifo", [folder.path + "/pipe.mp4"])
         for path in [folder.path + "/pipe.mp4", "/dev/zero", folder.path] {

@@ -10,6 +10,8 @@ struct Heard {
     /// Index of the unit that came next, and what changed.
     var changed: [(before: Int, parameters: CodecParameters)] = []
     var units: [AccessUnit] = []
+    var sounds: [(frame: SoundFrame, parameters: SoundParameters)] = []
+    var soundLost: [String] = []
     var errors: [CaptureError] = []
     /// The source is over by itself.
     var isOver = false
@@ -23,6 +25,8 @@ struct Heard {
             case .connected(let parameters): connected.append(parameters)
             case .parametersChanged(let parameters): changed.append((self.units.count, parameters))
             case .unit(let unit): self.units.append(unit)
+            case .sound(let frame, let parameters): sounds.append((frame, parameters))
+            case .soundLost(let reason): soundLost.append(reason)
             case .lost: break
             case .disconnected(let error): self.errors.append(error)
             }
@@ -35,10 +39,10 @@ struct Heard {
 extension CameraSource {
     /// - Parameter silence: µs.
     convenience init(
-        testing text: String, silence: Int64 = 60_000_000, time: any TimeSource = SystemTime()
+        testing text: String, sound: Bool = true, silence: Int64 = 60_000_000, time: any TimeSource = SystemTime()
     ) throws {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        self.init(try SourceAddress(text), silence: silence, time: time, logger: logger)
+        self.init(try SourceAddress(text), sound: sound, silence: silence, time: time, logger: logger)
     }
 }

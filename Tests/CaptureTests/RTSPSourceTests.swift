@@ -57,7 +57,9 @@ import Testing
     }
 
     @Test(arguments: ["PCMA/8000", "PCMU/8000", "L16/44100/2", "MPEG4-GENERIC/16000/1"])
-    func `I9: a camera with sound, whichever, loses no picture for it`(encoding: String) async throws {
+    func `I9: a camera that announces sound, whichever, and sends none loses no picture for it`(
+        encoding: String
+    ) async throws {
         let sound = ["m=audio 0 RTP/AVP 97", "a=rtpmap:97 \(encoding)", "a=control:track2"]
         let camera = try RTSPCamera(
             .plays, .init(announced: small.parameters.units, pictures: pictures(small), more: sound))

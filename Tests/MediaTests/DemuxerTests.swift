@@ -16,7 +16,8 @@ import Testing
         do throws(MediaError) {
             let demuxer = try Demuxer(
                 url: "file:" + film.path, source: .file, interrupt: InterruptFlag(), timeout: 60_000_000)
-            while let frame = try demuxer.next() {
+            while let item = try demuxer.next() {
+                guard case .video(let frame) = item else { continue }
                 counts.frames += 1
                 if frame.isDamaged { counts.damaged += 1 }
             }

@@ -57,7 +57,12 @@ func hurt(_ clip: [UInt8], seed: UInt64, rounds: Int) async throws {
         // Typed: whatever goes wrong is a MediaError.
         do throws(MediaError) {
             let reader = try await ClipReader(ArraySource(bytes))
-            for index in reader.groups.indices.prefix(50) { _ = try await reader.samples(ofGroup: index) }
+            for index in reader.groups.indices.prefix(50) {
+                _ = try await reader.samples(ofGroup: index)
+                _ = try await reader.infos(ofGroup: index)
+                _ = try await reader.contents(ofGroup: index)
+            }
+            for index in reader.groups.indices.prefix(3) { _ = try? await reader.soundSamples(ofGroup: index) }
             good += 1
         } catch {
             refused += 1

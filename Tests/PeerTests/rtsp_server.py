@@ -1,4 +1,5 @@
-"""An RTSP camera by GStreamer's own server: a moving test picture in H.264, which stands still from SIGUSR1 to SIGUSR2. Ends on SIGTERM."""
+"""An RTSP camera by GStreamer's own server: a moving test picture in H.264, which stands still from SIGUSR1 to SIGUSR2, with sound in
+A-law where asked for. Ends on SIGTERM."""
 
 import argparse
 import signal
@@ -13,6 +14,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--port", type=int, required=True)
 parser.add_argument("--size", default="640x360")
 parser.add_argument("--rate", type=int, default=15)
+parser.add_argument("--sound", action="store_true", help="a tone, as PCMA")
 arguments = parser.parse_args()
 width, height = arguments.size.split("x")
 
@@ -25,7 +27,9 @@ factory.set_shared(True)
 factory.set_launch(
     f"( videotestsrc name=sensor is-live=true pattern=ball ! video/x-raw,width={width},height={height},framerate={arguments.rate}/1 "
     "! x264enc tune=zerolatency speed-preset=ultrafast bitrate=500 "
-    f"key-int-max={arguments.rate * 2} ! video/x-h264,profile=main ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+    f"key-int-max={arguments.rate * 2} ! video/x-h264,profile=main ! rtph264pay name=pay0 pt=96 config-interval=1 "
+    + ("audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=pay1 pt=8 " if arguments.sound else "")
+    + ")"
 )
 sensors = []
 factory.connect("media-configure", lambda _, media: sensors.append(media.get_element().get_by_name("sensor")))

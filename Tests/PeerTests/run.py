@@ -390,7 +390,7 @@ class Tests(Checks):
 
     def rtsp(self):
         port = free_port()
-        command = ["/usr/bin/python3", str(HERE / "rtsp_server.py"), "--port", str(port)]
+        command = ["/usr/bin/python3", str(HERE / "rtsp_server.py"), "--port", str(port), "--sound"]
         server = subprocess.Popen(command, stdout=subprocess.PIPE)
         server.stdout.readline()
         recorder = self.recorder("rtsp", {"garage": f"rtsp://127.0.0.1:{port}/camera"}, clip_seconds=3)
@@ -408,14 +408,35 @@ class Tests(Checks):
             server.terminate()
             server.wait(10)
             state("offline", 12)
+            # Long enough to be told from a busy machine.
+            time.sleep(4)
             server = subprocess.Popen(command, stdout=subprocess.PIPE)
             state("recording", 20)
             time.sleep(5)
             recorder.stop()
             export = self.folder / "rtsp.mp4"
             recorder.command("export", "garage", "--config", str(recorder.config), "--from", "-1h", "-o", str(export), "--passphrase-fd", "0", input=PASSPHRASE + "\n")
-            frames = subprocess.run(["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", str(export)], capture_output=True, text=True).stdout
-            assert int(frames.strip().strip(",")) > 60, frames
+            def probe(stream, entries, *more):
+                command = ["ffprobe", "-v", "error", "-select_streams", stream, *more, "-show_entries", entries, "-of", "csv=p=0", str(export)]
+                return [line.strip(",").split(",") for line in subprocess.run(command, capture_output=True, text=True).stdout.split()]
+
+            frames = probe("v:0", "stream=nb_read_frames", "-count_frames")
+            assert int(frames[0][0]) > 60, frames
+            # I9: what came as A-law is AAC, beside the pictures from the first to the last, and in the outage there is neither.
+            assert probe("a:0", "stream=codec_name,profile,sample_rate,channels") == [["aac", "LC", "8000", "1"]], probe("a:0", "stream")
+            shown, heard = ([float(line[0]) for line in probe(stream, "packet=pts_time")] for stream in ("v:0", "a:0"))
+            assert abs(shown[-1] - heard[-1]) < 0.6 and heard[0] < 1, (shown[0], shown[-1], heard[0], heard[-1])
+            holes = lambda times: [(a, b) for a, b in zip(times, times[1:]) if b - a > 3]  # noqa: E731
+            assert len(holes(shown)) == len(holes(heard)) == 1, (holes(shown), holes(heard))
+            assert all(abs(a - b) < 0.8 for a, b in zip(holes(shown)[0], holes(heard)[0])), (holes(shown), holes(heard))
+            # A tone from beginning to end: what is decoded is loud.
+            volume = subprocess.run(["ffmpeg", "-i", str(export), "-map", "0:a", "-af", "volumedetect", "-f", "null", "-"], capture_output=True, text=True).stderr
+            assert float(volume.split("mean_volume:")[1].split()[0]) > -30, volume
+            # Evidence has the same clips and film.
+            folder = str(self.folder / "rtsp-evidence")
+            recorder.command("prove", "garage", "--config", str(recorder.config), "--from", "-1h", "-o", folder, "--passphrase-fd", "0", input=PASSPHRASE + "\n")
+            assert "Everything fits" in recorder.command("prove", "--check", folder).stdout
+            recorder.command("verify", "--config", str(recorder.config), "--passphrase-fd", "0", input=PASSPHRASE + "\n")
         finally:
             server.terminate()
             server.wait(10)

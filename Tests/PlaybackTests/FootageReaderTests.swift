@@ -57,7 +57,7 @@ import Vault
         }
     }
 
-    /// Sound is not recorded yet; it would have to lie as exactly.
+    /// The sound: `SoundSyncTests`.
     @Test func `I10, the picture: over ten joins of clips every frame follows the last by its own length`() async throws
     {
         let (kept, vault, camera) = try await Self.footage((0..<11).map { Self.midnight + $0 * 2_000_000 })

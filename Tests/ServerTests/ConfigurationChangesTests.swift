@@ -56,6 +56,8 @@ import Testing
             restarted: ["yard"], renamed: ["yard"])
         expect(try changes([("  hall: { name: Hall, source: \"test:?size=320x240\" }\n", "")]), stopped: ["hall"])
         expect(try changes([("name: Yard,", "name: Yard, bytes: 5GB,")]), changed: ["cameras.yard.bytes"])
+        expect(try changes([("name: Yard,", "name: Yard, sound: false,")]), restarted: ["yard"])
+        expect(try changes([("name: Yard,", "name: Yard, sound: true,")]))
         // Its key is its identity: another key is another camera.
         expect(try changes([("hall:", "lobby:")]), started: ["lobby"], stopped: ["hall"])
     }

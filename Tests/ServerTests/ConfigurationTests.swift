@@ -17,13 +17,16 @@ import Testing
                 source: "http://x"
               door:
                 nam: Door
+              yard:
+                source: "test:"
+                sound: maybe
             """
         guard case .failure(let failure) = ConfigurationReader.parse(text, folder: "/srv") else {
             Issue.record("it was accepted")
             return
         }
         let lines = failure.problems.map(\.line)
-        #expect(lines == [0, 1, 2, 3, 4, 7, 9, 9])
+        #expect(lines == [0, 1, 2, 3, 4, 7, 9, 9, 12])
         #expect(failure.problems[1].message.contains("`vault`?"))
     }
 
@@ -49,12 +52,13 @@ import Testing
             listen: "[::1]:8000"
             cameras:
               hall: { name: Hall, source: "rtsp://u:p@192.0.2.7/s" }
-              test: { source: "test:" }
+              test: { source: "test:", sound: false }
             """
         let configuration = try ConfigurationReader.parse(text, folder: "/srv").get()
         #expect(configuration.vault == "/srv/vault")
         #expect(configuration.listen == Configuration.Listen(host: "::1", port: 8000))
         #expect(configuration.cameras.map(\.name) == ["Hall", "test"])
+        #expect(configuration.cameras.map(\.sound) == [true, false])
     }
 
     @Test func `a scrub has a period and a rate, or never comes`() throws {

@@ -20,17 +20,23 @@ public struct Film: Sendable {
     ///   - frames: at 25 a second.
     ///   - codec: `libx264` or `libx265`.
     ///   - options: to ffmpeg, before the output's name.
+    ///   - sound: how to encode sound of the same length, which beeps at each full second; empty: none.
     public init(
         _ name: String, in folder: TemporaryFolder, frames: Int = 50, size: String = "320x240",
-        codec: String = "libx264", bFrames: Int = 0, keyInterval: Int = 25, options: [String] = []
+        codec: String = "libx264", bFrames: Int = 0, keyInterval: Int = 25, options: [String] = [],
+        sound: [String] = []
     ) throws {
+        let seconds = "\(Double(frames) / 25)"
+        let beeps = ["-f", "lavfi", "-i", "\(Sounds.beeps):s=48000:d=\(seconds)"]
         path = folder.path + "/" + name
         let distance = "keyint=\(keyInterval):min-keyint=\(keyInterval):scenecut=0"
         let coder = ["-bf", "\(bFrames)", codec == "libx265" ? "-x265-params" : "-x264-params"]
         let parameters = codec == "libx265" ? "bframes=\(bFrames):\(distance):log-level=none" : distance
         _ = try outputOfProgram(
             "ffmpeg",
-            ["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=\(size):rate=25", "-frames:v", "\(frames)"]
+            ["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=\(size):rate=25"]
+                + (sound.isEmpty
+                    ? ["-frames:v", "\(frames)"] : beeps + ["-map", "0:v", "-map", "1:a"] + sound + ["-t", seconds])
                 + ["-c:v", codec, "-preset", "ultrafast", "-pix_fmt", "yuv420p"] + coder + [parameters] + options + [
                     path
                 ])
@@ -87,7 +93,7 @@ public struct Film: Sendable {
     public func codedFrames() throws -> (codec: Codec, frames: [CodedFrame]) {
         let demuxer = try Demuxer(url: "file:" + path, source: .file, interrupt: InterruptFlag(), timeout: 60_000_000)
         var frames: [CodedFrame] = []
-        while let frame = try demuxer.next() { frames.append(frame) }
+        while let item = try demuxer.next() { if case .video(let frame) = item { frames.append(frame) } }
         return (demuxer.codec, frames)
     }
 }

@@ -31,15 +31,56 @@ public final class RTSPCamera: Sendable {
                 self.pts = pts
             }
         }
+        /// A second stream.
+        public struct Sound: Sendable {
+            /// As `a=rtpmap` has it: `PCMA/8000`.
+            public var encoding: String
+            /// As `a=fmtp` has it; empty: none.
+            public var format: String
+            /// Payloads of packets, and their times by the encoding's clock.
+            public var packets: [(payload: [UInt8], time: Int64)]
+            /// Its SETUP is answered with 461.
+            public var isRefused = false
+            /// Between packets, µs.
+            public var pace: UInt32 = 0
+
+            public init(_ encoding: String, format: String = "", packets: [(payload: [UInt8], time: Int64)]) {
+                self.encoding = encoding
+                self.format = format
+                self.packets = packets
+            }
+            var clock: Int64 { encoding.split(separator: "/").dropFirst().first.flatMap { Int64($0) } ?? 8000 }
+        }
+        /// A sender report (RFC 3550 section 6.4.1).
+        public struct Report: Sendable {
+            /// It is sent before the first packet of this time, seconds.
+            public var at: Double
+            public var ofSound: Bool
+            /// What the camera's clock says, seconds since 1900.
+            public var clock: Double
+            /// The stream's time at that instant, by its own clock.
+            public var time: Int64
+            public init(at: Double, ofSound: Bool, clock: Double, time: Int64) {
+                self.at = at
+                self.ofSound = ofSound
+                self.clock = clock
+                self.time = time
+            }
+        }
         public var codec: Codec
         /// In SDP, `sprop-parameter-sets` and its like; empty: none there.
         public var announced: [[UInt8]]
         public var pictures: [Picture]
         /// In SDP, behind the video's own lines: an attribute of it, or other media.
         public var more: [String]
+        public var sound: Sound?
+        public var reports: [Report]
         public init(
-            codec: Codec = .h264, announced: [[UInt8]] = [], pictures: [Picture] = [], more: [String] = []
+            codec: Codec = .h264, announced: [[UInt8]] = [], pictures: [Picture] = [], more: [String] = [],
+            sound: Sound? = nil, reports: [Report] = []
         ) {
+            self.sound = sound
+            self.reports = reports
             self.codec = codec
             self.announced = announced
             self.pictures = pictures
@@ -110,6 +151,7 @@ public final class RTSPCamera: Sendable {
     }
 
     private func handle(_ connection: Int32) {
+        var tracks = 0
         while let request = request(connection) {
             state.withLock { $0.requests.append(request.method) }
             if case .mute = behaviour { continue }
@@ -131,12 +173,18 @@ public final class RTSPCamera: Sendable {
                     state.refusals -= 1
                     return state.refusals >= 0
                 }
-                if isRefused {
+                if tracks > 0, script.sound?.isRefused == true {
+                    send(connection, "RTSP/1.0 461 Unsupported Transport\r\nCSeq: \(request.sequence)\r\n\r\n")
+                } else if isRefused {
                     send(connection, "RTSP/1.0 453 Not Enough Bandwidth\r\nCSeq: \(request.sequence)\r\n\r\n")
                 } else {
                     reply(
                         connection, request,
-                        ["Session: 12345678", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;ssrc=0BADF00D"])
+                        [
+                            "Session: 12345678",
+                            "Transport: RTP/AVP/TCP;unicast;interleaved=\(2 * tracks)-\(2 * tracks + 1);ssrc=0BADF00D",
+                        ])
+                    tracks += 1
                 }
             case "PLAY":
                 reply(connection, request, ["Session: 12345678", "Range: npt=0-"])
@@ -169,31 +217,77 @@ public final class RTSPCamera: Sendable {
             "v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=camera", "c=IN IP4 0.0.0.0", "t=0 0", "m=video 0 RTP/AVP 96",
             "a=rtpmap:96 \(script.codec == .h264 ? "H264" : "H265")/90000",
         ]
-        return (lines + (format.isEmpty ? [] : ["a=fmtp:96 \(format)"]) + ["a=control:track1"] + script.more).joined(
-            separator: "\r\n") + "\r\n"
+        var sound: [String] = []
+        if let told = script.sound {
+            sound = ["m=audio 0 RTP/AVP 97", "a=rtpmap:97 \(told.encoding)"]
+            if !told.format.isEmpty { sound.append("a=fmtp:97 \(told.format)") }
+            sound.append("a=control:track2")
+        }
+        return
+            (lines + (format.isEmpty ? [] : ["a=fmtp:96 \(format)"]) + ["a=control:track1"] + script.more + sound)
+            .joined(separator: "\r\n") + "\r\n"
     }
 
+    /// All packets in order of their times, sound behind pictures.
     private func play(_ connection: Int32) {
+        var reports = script.reports.sorted { $0.at < $1.at }
+        var sounds = (script.sound?.packets ?? [])[...]
+        let clock = Double(script.sound?.clock ?? 1)
         // RFC 3550 section 5.1 wants both to begin anywhere; here they wrap in mid-stream.
         var sequence: UInt16 = 65_530
+        var soundSequence: UInt16 = 65_500
         let start: Int64 = 0xFFFF_8000
+        let soundStart: Int64 = 0xFFFF_F000
+
+        func tell(until time: Double) {
+            while let report = reports.first, report.at <= time {
+                reports.removeFirst()
+                // RFC 3550 section 6.4.1, without blocks.
+                let seconds = UInt32(truncatingIfNeeded: Int64(report.clock))
+                let fraction = UInt32((report.clock - report.clock.rounded(.down)) * 4_294_967_296)
+                let base = report.ofSound ? soundStart : start
+                let words: [UInt32] = [
+                    0x0BAD_F00D, seconds, fraction, UInt32(truncatingIfNeeded: base &+ report.time), 1, 1,
+                ]
+                var packet: [UInt8] = [0x80, 200, 0, 6]
+                for word in words { packet += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: word >> $0) } }
+                send(connection, [0x24, report.ofSound ? 3 : 1, 0, UInt8(packet.count)] + packet)
+            }
+        }
+        func play(until time: Double) {
+            while let (payload, stamp) = sounds.first, Double(stamp) / clock <= time {
+                sounds.removeFirst()
+                if let pace = script.sound?.pace, pace > 0 { usleep(pace) }
+                tell(until: Double(stamp) / clock)
+                sendPacket(connection, 2, payload, &soundSequence, soundStart &+ stamp, type: 0xE1)
+            }
+            tell(until: time)
+        }
         for picture in script.pictures {
+            play(until: Double(picture.pts) / 90_000 - 0.000_01)
+            tell(until: Double(picture.pts) / 90_000)
             for (index, unit) in picture.units.enumerated() {
                 let payloads = Self.payloads(unit, script.codec)
                 for (part, payload) in payloads.enumerated() {
                     let isLast = index == picture.units.count - 1 && part == payloads.count - 1
-                    // RFC 3550 section 5.1, in RFC 2326 section 10.12's frame.
-                    let time = UInt32(truncatingIfNeeded: start &+ picture.pts)
-                    var packet: [UInt8] = [0x80, isLast ? 0xE0 : 0x60]
-                    packet += [UInt8(sequence >> 8), UInt8(truncatingIfNeeded: sequence)]
-                    packet += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: time >> $0) } + [0x0B, 0xAD, 0xF0, 0x0D]
-                    packet += payload
-                    sequence &+= 1
-                    let length = packet.count
-                    send(connection, [0x24, 0, UInt8(length >> 8), UInt8(truncatingIfNeeded: length)] + packet)
+                    sendPacket(connection, 0, payload, &sequence, start &+ picture.pts, type: isLast ? 0xE0 : 0x60)
                 }
             }
         }
+        play(until: .infinity)
+    }
+
+    /// RFC 3550 section 5.1, in RFC 2326 section 10.12's frame.
+    private func sendPacket(
+        _ connection: Int32, _ channel: UInt8, _ payload: [UInt8], _ sequence: inout UInt16, _ stamp: Int64, type: UInt8
+    ) {
+        let time = UInt32(truncatingIfNeeded: stamp)
+        var packet: [UInt8] = [0x80, type, UInt8(sequence >> 8), UInt8(truncatingIfNeeded: sequence)]
+        packet += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: time >> $0) } + [0x0B, 0xAD, 0xF0, 0x0D]
+        packet += payload
+        sequence &+= 1
+        let length = packet.count
+        send(connection, [0x24, channel, UInt8(length >> 8), UInt8(truncatingIfNeeded: length)] + packet)
     }
 
     /// Single NAL unit packets, or FU-A (RFC 6184 section 5.8) and FU (RFC 7798 section 4.4.3).

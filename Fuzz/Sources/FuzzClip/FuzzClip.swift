@@ -11,7 +11,7 @@ private struct Source: ByteSource {
     }
 }
 
-/// libFuzzer's entry point: the whole reader, head, index, groups and samples.
+/// libFuzzer's entry point: the whole reader, head, index, groups, and samples of pictures and sound.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = Array(UnsafeBufferPointer(start: data, count: count))
@@ -24,6 +24,9 @@ public func fuzz(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         for index in reader.groups.indices.prefix(16) {
             _ = try? await reader.samples(ofGroup: index)
             _ = try? await reader.sampleInfos(ofGroup: index)
+            _ = try? await reader.infos(ofGroup: index)
+            _ = try? await reader.contents(ofGroup: index)
+            _ = try? await reader.soundSamples(ofGroup: index)
         }
     }
     done.wait()

@@ -1,8 +1,16 @@
 import CAV
 import Core
 
-/// An opened input of libavformat: the video of a file or an RTSP camera as coded frames. Blocking; for one thread at a time.
+/// An opened input of libavformat: the pictures of a file or an RTSP camera as coded frames, and its sound as AAC-LC, in the order
+/// of arrival. Whatever is wrong with the sound costs no picture. Blocking; for one thread at a time.
 @safe public final class Demuxer {
+    public enum Item: Sendable {
+        case video(CodedFrame)
+        case sound(SoundFrame, SoundParameters)
+        /// Sound that is left out: why. The same sentence comes for each packet that has the same trouble.
+        case soundLost(String)
+    }
+
     public enum Source: Sendable {
         /// Looked into for its parameters; its end must be where its container says.
         case file
@@ -18,6 +26,17 @@ import Core
     private var packet: UnsafeMutablePointer<AVPacket>?
     private let stream: Int32
     private let timeBase: AVRational
+    private let sound: SoundStream?
+    private let soundIndex: Int32
+    private let soundTimeBase: AVRational
+    /// Where libavformat's times are those of several streams over RTP.
+    private var clock: MediaClock?
+    /// What was read and not taken yet.
+    private var waiting: [Item] = []
+    private var isOver = false
+    private var failure: MediaError?
+    /// Since when the next picture is waited for; sound does not count.
+    private var waitingSince: MonotonicTime?
     private let source: Source
     private let interrupt: InterruptFlag
     /// libav asks it through an unowned pointer for as long as the context lives.
@@ -37,46 +56,37 @@ import Core
     ]
     private static let rtspOptions = [
         "protocol_whitelist": "rtsp,rtsps,rtp,tcp,tls", "format_whitelist": "rtsp", "rtsp_transport": "tcp",
-        "allowed_media_types": "video", "user_agent": "SudoCam",
+        "user_agent": "SudoCam",
     ]
 
     /// - Parameters:
     ///   - url: as libavformat takes it; its scheme was checked by the caller.
-    ///   - timeout: µs, for opening and for each frame.
+    ///   - timeout: µs, for opening and for each picture.
+    ///   - wantsSound: whether to look for sound at all.
     /// - Throws: `.openFailed`, `.timedOut`, `.interrupted`; `.malformed` for files of other kinds or without their index;
     ///   `.unsupported` where there is no video in H.264 or H.265.
     public init(
-        url: String, source: Source, interrupt: InterruptFlag, timeout: Int64
+        url: String, source: Source, interrupt: InterruptFlag, timeout: Int64, sound wantsSound: Bool = true
     ) throws(MediaError) {
         _ = AVFailure.quiet
         self.interrupt = interrupt
         self.source = source
         readTimeout = timeout
-        guard var opened = unsafe avformat_alloc_context() else {
-            throw MediaError(.openFailed, "libavformat has no memory.")
+        var streams = 0
+        var lost: String?
+        var opened: UnsafeMutablePointer<AVFormatContext>
+        do throws(MediaError) {
+            unsafe (opened, guardian) = try unsafe Self.open(
+                url, source, interrupt, timeout, sound: wantsSound, streams: &streams)
+        } catch {
+            // A camera that told of its sound and then would not go on may do so without.
+            guard source == .rtsp, wantsSound, streams > 1, [.openFailed, .timedOut].contains(error.code) else {
+                throw error
+            }
+            lost = "The camera does not hand out its sound."
+            unsafe (opened, guardian) = try unsafe Self.open(
+                url, source, interrupt, timeout, sound: false, streams: &streams)
         }
-        let guardian = unsafe OpenGuard(interrupt, opened, url: url)
-        self.guardian = guardian
-        unsafe opened.pointee.interrupt_callback = AVIOInterruptCB(
-            callback: { opaque in
-                guard let opaque = unsafe opaque else { return 0 }
-                return unsafe Unmanaged<OpenGuard>.fromOpaque(opaque).takeUnretainedValue().ends ? 1 : 0
-            }, opaque: Unmanaged.passUnretained(guardian).toOpaque())
-        var options = source == .file ? Self.fileOptions : Self.rtspOptions
-        // The interrupt decides; libav's own limit on a socket only backs it.
-        if source == .rtsp { options["timeout"] = "\(timeout.addingSaturating(timeout))" }
-        var dictionary: OpaquePointer?
-        for (key, value) in options { unsafe av_dict_set(&dictionary, key, value, 0) }
-        defer { unsafe av_dict_free(&dictionary) }
-        interrupt.allow(microseconds: timeout)
-        var pointer: UnsafeMutablePointer<AVFormatContext>? = unsafe opened
-        let code = unsafe avformat_open_input(&pointer, url, nil, &dictionary)
-        guardian.opened()
-        guard code >= 0, let ready = unsafe pointer else {
-            if guardian.wasRedirected, !interrupt.isSet { throw Self.redirected }
-            throw Self.openFailure(code, source, interrupt)
-        }
-        unsafe opened = unsafe ready
         do throws(MediaError) {
             if source == .file {
                 let found = unsafe avformat_find_stream_info(opened, nil)
@@ -98,11 +108,53 @@ import Core
             unsafe avformat_close_input(&closing)
             throw error
         }
-        for other in 0..<Int(unsafe opened.pointee.nb_streams) where other != Int(stream) {
+        let found = wantsSound ? unsafe Self.sound(in: opened, &lost) : nil
+        sound = found?.stream
+        soundIndex = found.map { Int32($0.index) } ?? -1
+        soundTimeBase = found?.timeBase ?? AVRational(num: 1, den: 90_000)
+        let count = unsafe Int(opened.pointee.nb_streams)
+        for other in 0..<count where other != Int(stream) && other != Int(soundIndex) {
             unsafe opened.pointee.streams[other]?.pointee.discard = AVDISCARD_ALL
         }
+        if source == .rtsp, count > 1 { clock = MediaClock() }
+        if let lost { waiting.append(.soundLost(lost)) }
         unsafe packet = unsafe av_packet_alloc()
         unsafe context = unsafe opened
+    }
+
+    /// - Parameter streams: how many the camera told of; also where it fails.
+    private static func open(
+        _ url: String, _ source: Source, _ interrupt: InterruptFlag, _ timeout: Int64, sound: Bool,
+        streams: inout Int
+    ) throws(MediaError) -> (UnsafeMutablePointer<AVFormatContext>, OpenGuard) {
+        guard let opened = unsafe avformat_alloc_context() else {
+            throw MediaError(.openFailed, "libavformat has no memory.")
+        }
+        let guardian = unsafe OpenGuard(interrupt, opened, url: url)
+        unsafe opened.pointee.interrupt_callback = AVIOInterruptCB(
+            callback: { opaque in
+                guard let opaque = unsafe opaque else { return 0 }
+                return unsafe Unmanaged<OpenGuard>.fromOpaque(opaque).takeUnretainedValue().ends ? 1 : 0
+            }, opaque: Unmanaged.passUnretained(guardian).toOpaque())
+        var options = source == .file ? fileOptions : rtspOptions
+        if source == .rtsp {
+            // The interrupt decides; libav's own limit on a socket only backs it.
+            options["timeout"] = "\(timeout.addingSaturating(timeout))"
+            options["allowed_media_types"] = sound ? "video+audio" : "video"
+        }
+        var dictionary: OpaquePointer?
+        for (key, value) in options { unsafe av_dict_set(&dictionary, key, value, 0) }
+        defer { unsafe av_dict_free(&dictionary) }
+        interrupt.allow(microseconds: timeout)
+        var pointer: UnsafeMutablePointer<AVFormatContext>? = unsafe opened
+        let code = unsafe avformat_open_input(&pointer, url, nil, &dictionary)
+        guardian.opened()
+        streams = guardian.streams
+        guard code >= 0, let ready = unsafe pointer else {
+            if guardian.wasRedirected, !interrupt.isSet { throw redirected }
+            throw openFailure(code, source, interrupt)
+        }
+        return unsafe (ready, guardian)
     }
 
     deinit {
@@ -113,29 +165,77 @@ import Core
         interrupt.closed()
     }
 
-    /// The next frame; nil at the end of a file that is whole, and where a camera ended the stream.
-    /// - Throws: `.timedOut` when no frame came in time, `.malformed` when pictures came that nothing can decode,
+    /// The next picture, or piece of sound; nil at the end of a file that is whole, and where a camera ended the stream.
+    /// - Throws: `.timedOut` when no picture came in time, `.malformed` when pictures came that nothing can decode,
     ///   `.truncated` at the end of a file that is cut short, `.readFailed`, `.interrupted`.
-    public func next() throws(MediaError) -> CodedFrame? {
-        guard let context = unsafe context, let packet = unsafe packet else { return nil }
-        // Once a frame, not once a packet: a camera that sends parameter sets but no picture is silent too (I13).
-        interrupt.allow(microseconds: readTimeout)
-        let began = SystemTime().monotonicNow()
-        while true {
-            let code = unsafe av_read_frame(context, packet)
-            // Packets that do not block must not keep a camera without pictures alive either.
-            guard !interrupt.isOver else { throw broken(code) }
-            if code == sudocam_averror_eof() {
-                try checkEnd()
-                return nil
+    public func next() throws(MediaError) -> Item? {
+        while waiting.isEmpty {
+            if let failure { throw failure }
+            guard !isOver else { return nil }
+            do throws(MediaError) {
+                try read()
+            } catch {
+                failure = error
             }
-            guard code >= 0 else { throw broken(code) }
-            defer { unsafe av_packet_unref(packet) }
-            guard unsafe packet.pointee.stream_index == stream else { continue }
-            if let frame = unsafe try frame(packet) { return frame }
-            // Sets that come with key frames only may be a long group of pictures away.
-            let left = Self.longestGroup - (SystemTime().monotonicNow() - began)
-            if assembler.lacksParameters, left > 0 { interrupt.allow(microseconds: min(left, readTimeout)) }
+            // What the encoder still has is the last that was heard.
+            if isOver || failure != nil { hear(sound?.finish() ?? []) }
+        }
+        return waiting.removeFirst()
+    }
+
+    /// Reads one packet.
+    private func read() throws(MediaError) {
+        guard let context = unsafe context, let packet = unsafe packet else {
+            isOver = true
+            return
+        }
+        // Once a picture, not once a packet: a camera that sends parameter sets, or sound, but no picture is silent too (I13).
+        let began = waitingSince ?? SystemTime().monotonicNow()
+        if waitingSince == nil { interrupt.allow(microseconds: readTimeout) }
+        waitingSince = began
+        let code = unsafe av_read_frame(context, packet)
+        // Packets that do not block must not keep a camera without pictures alive either.
+        guard !interrupt.isOver else { throw broken(code) }
+        if code == sudocam_averror_eof() {
+            try checkEnd()
+            isOver = true
+            return
+        }
+        guard code >= 0 else { throw broken(code) }
+        defer { unsafe av_packet_unref(packet) }
+        if unsafe packet.pointee.stream_index == soundIndex { return unsafe hear(packet) }
+        guard unsafe packet.pointee.stream_index == stream else { return }
+        if let frame = unsafe try frame(packet) {
+            waiting.append(.video(frame))
+            waitingSince = nil
+            return
+        }
+        // Sets that come with key frames only may be a long group of pictures away.
+        let left = Self.longestGroup - (SystemTime().monotonicNow() - began)
+        if assembler.lacksParameters, left > 0 { interrupt.allow(microseconds: min(left, readTimeout)) }
+    }
+
+    private func hear(_ packet: UnsafeMutablePointer<AVPacket>) {
+        guard let sound else { return }
+        var size = 0
+        if let extradata = unsafe av_packet_get_side_data(packet, AV_PKT_DATA_NEW_EXTRADATA, &size) {
+            sound.learn(extradata: unsafe Self.bytes(extradata, size))
+        }
+        var pts = unsafe ticks(packet.pointee.pts, soundTimeBase)
+        if let told = pts, clock != nil {
+            pts = clock?.sound(told, at: SystemTime().monotonicNow())
+            // Before the first picture there is nothing that it could belong to.
+            if pts == nil { return }
+        }
+        hear(unsafe sound.take(Self.bytes(packet.pointee.data, Int(packet.pointee.size)), pts: pts))
+    }
+
+    private func hear(_ outputs: [SoundStream.Output]) {
+        waiting += outputs.map { output in
+            switch output {
+            case .frame(let frame, let parameters): .sound(frame, parameters)
+            case .lost(let reason): .soundLost(reason)
+            }
         }
     }
 
@@ -145,10 +245,13 @@ import Core
             assembler.learn(extradata: unsafe Self.bytes(extradata, size))
         }
         lastIsCut = unsafe packet.pointee.flags & AV_PKT_FLAG_CORRUPT != 0
-        let pts = unsafe ticks(packet.pointee.pts)
+        var pts = unsafe ticks(packet.pointee.pts, timeBase)
+        // Over RTP there are times of showing only, and decoding times are made from them.
+        if let told = pts, clock != nil { pts = clock?.video(told, at: SystemTime().monotonicNow()) }
         let frame = unsafe assembler.assemble(
-            Self.bytes(packet.pointee.data, Int(packet.pointee.size)), dts: ticks(packet.pointee.dts), pts: pts,
-            duration: ticks(packet.pointee.duration) ?? 0, isCorrupt: lastIsCut)
+            Self.bytes(packet.pointee.data, Int(packet.pointee.size)), dts: ticks(packet.pointee.dts, timeBase),
+            pts: pts,
+            duration: ticks(packet.pointee.duration, timeBase) ?? 0, isCorrupt: lastIsCut)
         // AVI and raw streams: decoding order is known, the order of showing is not.
         if source == .file, pts == nil, let parameters = frame?.newParameters, parameters.reorderFrames > 0 {
             throw MediaError(
@@ -195,12 +298,39 @@ import Core
         }
     }
 
+    /// The first sound that can be recorded.
+    /// - Parameter lost: why there is none although there is sound.
+    private static func sound(
+        in context: UnsafeMutablePointer<AVFormatContext>, _ lost: inout String?
+    ) -> (index: Int, stream: SoundStream, timeBase: AVRational)? {
+        for index in 0..<Int(unsafe context.pointee.nb_streams) {
+            guard let entry = unsafe context.pointee.streams[index], let coding = unsafe entry.pointee.codecpar,
+                unsafe coding.pointee.codec_type == AVMEDIA_TYPE_AUDIO
+            else { continue }
+            do throws(MediaError) {
+                let stream = try unsafe SoundStream(
+                    SoundCoding(
+                        codec: coding.pointee.codec_id.rawValue,
+                        extradata: bytes(coding.pointee.extradata, Int(coding.pointee.extradata_size)),
+                        sampleRate: Int(coding.pointee.sample_rate),
+                        channels: Int(coding.pointee.ch_layout.nb_channels),
+                        blockAlign: Int(coding.pointee.block_align),
+                        bitsPerSample: Int(coding.pointee.bits_per_coded_sample)))
+                lost = nil
+                return unsafe (index, stream, entry.pointee.time_base)
+            } catch {
+                lost = error.reason
+            }
+        }
+        return nil
+    }
+
     private static func bytes(_ start: UnsafeMutablePointer<UInt8>?, _ count: Int) -> [UInt8] {
         unsafe Array(UnsafeBufferPointer(start: start, count: start == nil ? 0 : max(0, count)))
     }
 
     /// Nil for what is no time (2^52 ticks are 1500 years), so that nobody's sums of what a file says overflow.
-    private func ticks(_ value: Int64) -> Int64? {
+    private func ticks(_ value: Int64, _ timeBase: AVRational) -> Int64? {
         guard value != sudocam_no_timestamp() else { return nil }
         let ticks = av_rescale_q(value, timeBase, AVRational(num: 1, den: 90_000))
         return ticks.magnitude < 1 << 52 ? ticks : nil
@@ -260,6 +390,8 @@ import Core
     private let url: String
     private var isOpening = true
     private(set) var wasRedirected = false
+    /// How many streams the other side told of.
+    private(set) var streams = 0
 
     init(_ interrupt: InterruptFlag, _ context: UnsafeMutablePointer<AVFormatContext>, url: String) {
         self.interrupt = interrupt
@@ -271,8 +403,11 @@ import Core
     func opened() { isOpening = false }
 
     var ends: Bool {
-        if isOpening, !wasRedirected, let now = unsafe context.pointee.url {
-            wasRedirected = unsafe String(cString: now) != url
+        if isOpening {
+            streams = max(streams, unsafe Int(context.pointee.nb_streams))
+            if !wasRedirected, let now = unsafe context.pointee.url {
+                wasRedirected = unsafe String(cString: now) != url
+            }
         }
         return wasRedirected || interrupt.isOver
     }

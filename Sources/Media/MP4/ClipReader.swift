@@ -42,6 +42,8 @@ public struct ClipReader: Sendable {
 
     private let source: any ByteSource
     public let parameters: CodecParameters
+    /// Nil: the clip has none, or none that can be read.
+    public let sound: SoundParameters?
     /// Nil in a clip that does not say.
     public let identity: ClipIdentity?
     public let cameraName: String?
@@ -64,6 +66,7 @@ public struct ClipReader: Sendable {
         if head == nil { head = try await Self.head(source) }
         guard let head else { throw Self.malformed("no moov at its beginning") }
         parameters = head.parameters
+        sound = head.sound
         identity = head.inside?.identity
         cameraName = head.inside?.name
         scanned = head.end
@@ -103,8 +106,15 @@ public struct ClipReader: Sendable {
             }
             guard let data = try await Self.boxHeader(source, at: box.range.upperBound), data.type == "mdat"
             else { return }
-            let samples = try Self.samples(try await Self.read(source, box.range), at: box.range.lowerBound)
-            guard let first = samples.first else { throw Self.malformed("a fragment without a sample") }
+            let moof = try await Self.read(source, box.range)
+            let samples = try Self.samples(moof, at: box.range.lowerBound)
+            guard let first = samples.first else {
+                guard try Self.isSoundAlone(moof) else { throw Self.malformed("a fragment without a sample") }
+                guard data.range.upperBound <= source.count else { return }
+                extendLast(to: data.range.upperBound)
+                scanned = data.range.upperBound
+                continue
+            }
             guard data.range.upperBound <= source.count else {
                 let end = samples.prefix { $0.bytes.upperBound <= source.count }.last?.bytes.upperBound
                 if let end { try add(first, box.range.lowerBound..<end, isCut: true) }
@@ -121,9 +131,14 @@ public struct ClipReader: Sendable {
             guard groups.count < Self.groupLimit else { throw Self.malformed("too many fragments") }
             groups.append(Group(startTicks: first.dts, bytes: bytes, isCut: isCut))
         } else if let last = groups.indices.last {
-            groups[last].bytes = groups[last].bytes.lowerBound..<bytes.upperBound
+            extendLast(to: bytes.upperBound)
             groups[last].isCut = isCut
         }
+    }
+
+    private mutating func extendLast(to end: Int) {
+        guard let last = groups.indices.last else { return }
+        groups[last].bytes = groups[last].bytes.lowerBound..<end
     }
 
     private mutating func takeBackCut() {
@@ -140,8 +155,13 @@ public struct ClipReader: Sendable {
         guard groups.indices.contains(index) else { throw MediaError(.invalid, "The clip has no group \(index).") }
         let (range, isCut) = (groups[index].bytes, groups[index].isCut)
         let bytes = try await Self.read(source, range)
-        return try Self.fragments(bytes, at: range.lowerBound, isCut: isCut).map { info throws(MediaError) in
-            let local = info.bytes.lowerBound - range.lowerBound..<info.bytes.upperBound - range.lowerBound
+        return Self.filled(try Self.fragments(bytes, at: range.lowerBound, isCut: isCut), bytes, at: range.lowerBound)
+    }
+
+    /// - Parameter base: where `bytes` lie in the clip; all of `infos` lie in them.
+    static func filled(_ infos: [SampleInfo], _ bytes: [UInt8], at base: Int) -> [Sample] {
+        infos.map { info in
+            let local = info.bytes.lowerBound - base..<info.bytes.upperBound - base
             return Sample(
                 dts: info.dts, pts: info.pts, duration: info.duration, isKey: info.isKey, data: Array(bytes[local]))
         }
@@ -149,18 +169,29 @@ public struct ClipReader: Sendable {
 
     /// The same without reading the frames themselves.
     public func sampleInfos(ofGroup index: Int) async throws(MediaError) -> [SampleInfo] {
-        guard groups.indices.contains(index) else { throw MediaError(.invalid, "The clip has no group \(index).") }
-        let (range, isCut) = (groups[index].bytes, groups[index].isCut)
         var infos: [SampleInfo] = []
+        for (moof, base) in try await moofs(ofGroup: index) { infos += try Self.samples(moof, at: base) }
+        return try Self.inside(groups[index].bytes, infos, isCut: groups[index].isCut)
+    }
+
+    /// The heads of a group's fragments, and where they lie in the clip.
+    func moofs(ofGroup index: Int) async throws(MediaError) -> [(bytes: [UInt8], base: Int)] {
+        guard groups.indices.contains(index) else { throw MediaError(.invalid, "The clip has no group \(index).") }
+        let range = groups[index].bytes
+        var moofs: [(bytes: [UInt8], base: Int)] = []
         var position = range.lowerBound
         while position < range.upperBound, let box = try await Self.boxHeader(source, at: position) {
             guard box.range.upperBound <= range.upperBound else { break }
-            if box.type == "moof" {
-                infos += try Self.samples(try await Self.read(source, box.range), at: box.range.lowerBound)
-            }
+            if box.type == "moof" { moofs.append((try await Self.read(source, box.range), box.range.lowerBound)) }
             position = box.range.upperBound
         }
-        return try Self.inside(range, infos, isCut: isCut)
+        return moofs
+    }
+
+    /// A group whole.
+    func bytes(ofGroup index: Int) async throws(MediaError) -> [UInt8] {
+        guard groups.indices.contains(index) else { throw MediaError(.invalid, "The clip has no group \(index).") }
+        return try await Self.read(source, groups[index].bytes)
     }
 
     /// One sample's data.
@@ -201,7 +232,7 @@ extension ClipReader {
         return try box(bytes[...], at: offset)
     }
 
-    private static func box(_ bytes: ArraySlice<UInt8>, at offset: Int) throws(MediaError) -> Box? {
+    static func box(_ bytes: ArraySlice<UInt8>, at offset: Int) throws(MediaError) -> Box? {
         do {
             var reader = ByteReader(bytes)
             guard reader.remaining >= 8 else { return nil }
@@ -223,7 +254,7 @@ extension ClipReader {
 
     /// The boxes in `bytes[range]`.
     /// - Parameter isCut: the last one may be longer than what is there, and is left out; else that is an error.
-    private static func boxes(
+    static func boxes(
         _ bytes: [UInt8], in range: Range<Int>, isCut: Bool = false
     ) throws(MediaError) -> [Box] {
         var boxes: [Box] = []
@@ -240,7 +271,9 @@ extension ClipReader {
         return boxes
     }
 
-    private typealias Head = (parameters: CodecParameters, inside: ClipMuxer.Inside?, end: Int)
+    private typealias Head = (
+        parameters: CodecParameters, sound: SoundParameters?, inside: ClipMuxer.Inside?, end: Int
+    )
 
     private static func head(_ source: any ByteSource) async throws(MediaError) -> Head {
         // One chunk holds it; read the rest only when it does not.
@@ -264,7 +297,8 @@ extension ClipReader {
                     guard content.prefix(16).elementsEqual(ClipMuxer.identityBox) else { continue }
                     inside = try? JSONDecoder().decode(ClipMuxer.Inside.self, from: Data(content.dropFirst(16)))
                 }
-                return (try parameters(bytes, in: box.content), inside, box.range.upperBound)
+                let parameters = try parameters(bytes, in: box.content)
+                return (parameters, sound(bytes, among: children), inside, box.range.upperBound)
             }
             position = box.range.upperBound
         }
@@ -375,7 +409,7 @@ extension ClipReader {
     }
 
     /// Samples must lie inside their group; only where the clip was cut, the last ones are left out.
-    private static func inside(
+    static func inside(
         _ range: Range<Int>, _ infos: [SampleInfo], isCut: Bool
     ) throws(MediaError) -> [SampleInfo] {
         let whole = infos.prefix { range.lowerBound <= $0.bytes.lowerBound && $0.bytes.upperBound <= range.upperBound }
@@ -386,7 +420,7 @@ extension ClipReader {
     /// The samples a `moof` at `base` describes (ISO/IEC 14496-12 section 8.8).
     static func samples(_ moof: [UInt8], at base: Int) throws(MediaError) -> [SampleInfo] {
         guard let outer = try box(moof[...], at: 0), outer.range.upperBound == moof.count,
-            let traf = try boxes(moof, in: outer.content).first(where: { $0.type == "traf" })
+            let traf = try track(TrackBoxes.trackID, moof, in: outer.content)
         else { throw malformed("a fragment without a track") }
         let children = try boxes(moof, in: traf.content)
         do {

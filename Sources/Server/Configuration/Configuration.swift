@@ -25,6 +25,8 @@ public struct Configuration: Sendable, Equatable {
         public var source: SourceAddress
         /// Retention's byte budget of this camera alone.
         public var bytes: Int?
+        /// Whether its sound is recorded.
+        public var sound = true
     }
 
     /// What is kept; `docs/guide/retention.md` says how it is decided.

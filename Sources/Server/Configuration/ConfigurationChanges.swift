@@ -2,7 +2,7 @@
 struct ConfigurationChanges: Sendable, Equatable {
     /// Cameras that are new, as the new configuration has them.
     var started: [Configuration.Camera] = []
-    /// Cameras with another source.
+    /// Cameras with another source, or whose sound is to be recorded from now on, or no longer.
     var restarted: [Configuration.Camera] = []
     /// Cameras with another name; their runs go on unless the source is another one too.
     var renamed: [Configuration.Camera] = []
@@ -60,7 +60,7 @@ struct ConfigurationChanges: Sendable, Equatable {
                 started.append(camera)
                 continue
             }
-            if camera.source != known.source { restarted.append(camera) }
+            if camera.source != known.source || camera.sound != known.sound { restarted.append(camera) }
             if camera.name != known.name { renamed.append(camera) }
             if camera.bytes != known.bytes { changed.append("cameras.\(camera.key).bytes") }
         }

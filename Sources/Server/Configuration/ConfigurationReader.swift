@@ -111,6 +111,8 @@ public struct ConfigurationReader {
         "unlock", "retention", "scrub", "notify", "cameras",
     ]
 
+    private static let cameraKeys = ["name", "source", "bytes", "sound"]
+
     // MARK: Values
 
     mutating func add(_ node: Node, _ message: String) {
@@ -143,6 +145,14 @@ public struct ConfigurationReader {
     private mutating func number(_ node: Node, _ key: String, _ range: ClosedRange<Int>) -> Int? {
         guard let text = node.scalar?.string, let value = Int(text), range.contains(value) else {
             add(node, "`\(key)` wants a whole number from \(range.lowerBound) to \(range.upperBound)")
+            return nil
+        }
+        return value
+    }
+
+    private mutating func truth(_ node: Node, _ key: String) -> Bool? {
+        guard let text = node.scalar?.string, let value = Bool(text) else {
+            add(node, "`\(key)` wants true or false")
             return nil
         }
         return value
@@ -235,6 +245,7 @@ public struct ConfigurationReader {
             var source: SourceAddress?
             var hasSource = false
             var bytes: Int?
+            var sound = true
             for (fieldNode, field) in fields {
                 switch fieldNode.string ?? "" {
                 case "name": name = text_(field, "name") ?? key
@@ -247,14 +258,18 @@ public struct ConfigurationReader {
                         add(field, "camera `\(key)`: \(error)")
                     }
                 case "bytes": bytes = budget(field, "bytes")
+                case "sound": sound = truth(field, "sound") ?? sound
                 case let other:
                     add(
                         fieldNode,
-                        "unknown key `\(other)` in camera `\(key)`\(suggestion(other, ["name", "source", "bytes"]))")
+                        "unknown key `\(other)` in camera `\(key)`\(suggestion(other, Self.cameraKeys))")
                 }
             }
             if !hasSource { add(value, "camera `\(key)` wants `source`") }
-            if let source { cameras.append(Configuration.Camera(key: key, name: name, source: source, bytes: bytes)) }
+            if let source {
+                cameras.append(
+                    Configuration.Camera(key: key, name: name, source: source, bytes: bytes, sound: sound))
+            }
         }
         return cameras
     }

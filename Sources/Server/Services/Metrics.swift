@@ -45,6 +45,7 @@ extension RecorderServices {
             ("recorded_bytes_total", "Bytes of frames taken into clips.", { $0.bytes }),
             ("committed_clips_total", "Clips committed to the ledger.", { $0.clips }),
             ("failed_clips_total", "Clips that could not be committed.", { $0.failedClips }),
+            ("recorded_sound_frames_total", "Frames of sound taken into clips.", { $0.sounds }),
             ("skipped_frames_total", "Frames before the first key frame of a run.", { $0.skippedFrames }),
         ]
         for (name, help, value) in counters {
@@ -53,6 +54,12 @@ extension RecorderServices {
         }
         out.family("lost_frames_total", "counter", "Frames lost because the machine or its disk did not keep up.")
         for row in rows { out.value("lost_frames_total", [("camera", row.id)], row.pipeline.overflowedFrames) }
+        out.family(
+            "lost_sound_frames_total", "counter", "Sound that could not be read, or had no place beside the pictures.")
+        for row in rows {
+            let lost = row.counters.lostSounds + UInt64(row.pipeline.lostSounds)
+            out.value("lost_sound_frames_total", [("camera", row.id)], lost)
+        }
         out.family("implausible_frames_total", "counter", "Frames dropped for a time that cannot be believed.")
         for row in rows { out.value("implausible_frames_total", [("camera", row.id)], row.pipeline.droppedFrames) }
         out.family("notices_total", "counter", "Notices for the owner, by what became of them.")
