@@ -14,6 +14,19 @@ struct SoundCoding: Equatable {
 
     var name: String { unsafe String(cString: avcodec_get_name(AVCodecID(codec))) }
     var isAAC: Bool { codec == AV_CODEC_ID_AAC.rawValue }
+
+    /// What cameras and their films send. A camera chooses what it announces, and libavcodec has some two hundred decoders of sound:
+    /// no other one is to see its bytes.
+    var isKnown: Bool {
+        // libavcodec numbers PCM's kinds from there, and ADPCM's from 0x11000 on (codec_id.h).
+        if (AV_CODEC_ID_FIRST_AUDIO.rawValue..<0x11000).contains(codec) { return true }
+        let others = [
+            AV_CODEC_ID_AAC, AV_CODEC_ID_AAC_LATM, AV_CODEC_ID_MP2, AV_CODEC_ID_MP3, AV_CODEC_ID_OPUS, AV_CODEC_ID_AC3,
+            AV_CODEC_ID_EAC3, AV_CODEC_ID_FLAC, AV_CODEC_ID_VORBIS, AV_CODEC_ID_AMR_NB, AV_CODEC_ID_ADPCM_G722,
+            AV_CODEC_ID_ADPCM_G726, AV_CODEC_ID_ADPCM_G726LE,
+        ]
+        return others.contains { $0.rawValue == codec }
+    }
 }
 
 /// A stretch of decoded sound.
@@ -37,9 +50,9 @@ struct SoundSamples: Equatable {
     /// - Throws: `.unsupported`, `.codecFailed`.
     init(_ coding: SoundCoding) throws(MediaError) {
         _ = AVFailure.quiet
-        guard let codec = unsafe avcodec_find_decoder(AVCodecID(coding.codec)),
+        guard coding.isKnown, let codec = unsafe avcodec_find_decoder(AVCodecID(coding.codec)),
             let made = unsafe avcodec_alloc_context3(codec)
-        else { throw MediaError(.unsupported, "The sound is \(coding.name), which this FFmpeg does not decode.") }
+        else { throw MediaError(.unsupported, "The sound is \(coding.name), which SudoCam does not record.") }
         var owned: UnsafeMutablePointer<AVCodecContext>? = unsafe made
         guard let parameters = unsafe avcodec_parameters_alloc() else {
             unsafe avcodec_free_context(&owned)
