@@ -36,7 +36,7 @@ struct PictureGrid: Sendable {
         return Double(difference) <= Self.tolerance * Double(points.count)
     }
 
-    /// One at a time, for all cameras: a decoder of large pictures takes some 50 MB while it works.
+    /// One at a time, for all cameras: a decoder takes some bytes for each point while it works, 50 MB for an 8K picture.
     private static let lane = DispatchQueue(label: "sudocam.pictures")
 
     /// Nil where the key frame cannot be decoded.

@@ -130,6 +130,9 @@ public actor Pipeline {
         }
     }
 
+    /// The source is over for good: what is open becomes a clip, and what goes on ends.
+    public func sourceEnded() { leave() }
+
     public nonisolated func stop() {
         seen.finish()
         queue.finish()
@@ -317,7 +320,9 @@ public actor Pipeline {
         guard let finding else { return }
         let event = EventRecord(event: finding.event, camera: camera, range: finding.range, label: .frozen)
         queue.push(.event(event))
-        status.frozenSince = finding.isOver ? nil : finding.range.start
+        let since = finding.isOver ? nil : finding.range.start
+        guard status.frozenSince != since else { return }
+        status.frozenSince = since
         logger.notice(
             finding.isOver ? "the picture moves again" : "the picture does not change any more",
             metadata: ["camera": "\(name)", "since": "\(finding.range.start)"])

@@ -79,9 +79,13 @@ public actor Recorder {
         if open == nil {
             guard unit.unit.isKey else {
                 counters.skippedFrames += 1
+                counters.lostSounds += UInt64(early.count)
                 return false
             }
-            try await begin(with: unit)
+            do throws(IngestError) { try await begin(with: unit) } catch {
+                counters.lostSounds += UInt64(early.count)
+                throw error
+            }
             for sound in early { await record(sound) }
         }
         guard var clip = open else { return false }
@@ -142,7 +146,11 @@ public actor Recorder {
     /// Called about once a second: lets no frame and no chunk stay in memory for long when the stream is slow.
     public func tick() async {
         let now = time.monotonicNow()
-        if let last = trailing, now - last.clip.lastUnit >= Self.soundPatience { closeTrailing() }
+        if let last = trailing {
+            // Its end is not padded: closing it brings what waits in memory to the disk as well.
+            let isDue = last.clip.writer.hasUnsealedBytes && now - last.clip.lastChunk >= policy.padAfter
+            if isDue || now - last.clip.lastUnit >= Self.soundPatience { closeTrailing() }
+        }
         guard let clip = open else { return }
         if now - clip.lastUnit >= 1_000_000, let fragment = open?.muxer.flush() {
             try? await append(fragment)

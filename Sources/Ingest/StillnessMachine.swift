@@ -31,6 +31,8 @@ struct StillnessMachine {
     /// µs.
     static let patience: Int64 = 18_000_000
     static let pictures = 3
+    /// What goes on is told again after so long, µs: a recorder that is killed shall not leave the beginning alone.
+    static let renewal: Int64 = 600_000_000
     /// A frame that repeats its predecessor has a header and runs of skipped blocks: bytes, and as a part of the key frame.
     static let cheapFrame = 512
     static let cheapPart = 16
@@ -41,6 +43,7 @@ struct StillnessMachine {
     private var reference: PictureGrid?
     private var still: (first: WallTime, last: WallTime, pictures: Int)?
     private var event: EventID?
+    private var toldUntil: WallTime?
 
     /// The next frame of the stream, in decoding order.
     mutating func take(_ unit: TimedUnit) -> Outcome? {
@@ -66,15 +69,21 @@ struct StillnessMachine {
             return finding
         }
         self.still = (still.first, time, still.pictures + 1)
-        guard event == nil, still.pictures + 1 >= Self.pictures, time - still.first >= Self.patience else { return nil }
+        if let event {
+            guard let toldUntil, time - toldUntil >= Self.renewal else { return nil }
+            self.toldUntil = time
+            return Finding(event: event, range: TimeRange(still.first, time), isOver: false)
+        }
+        guard still.pictures + 1 >= Self.pictures, time - still.first >= Self.patience else { return nil }
         let event = EventID.random()
         self.event = event
+        toldUntil = time
         return Finding(event: event, range: TimeRange(still.first, time), isOver: false)
     }
 
     /// The stream ended, or the picture changed.
     mutating func end() -> Finding? {
-        defer { (reference, still, event) = (nil, nil, nil) }
+        defer { (reference, still, event, toldUntil) = (nil, nil, nil, nil) }
         guard let event, let still else { return nil }
         return Finding(event: event, range: TimeRange(still.first, still.last), isOver: true)
     }

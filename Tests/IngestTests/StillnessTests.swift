@@ -117,6 +117,19 @@ import Testing
         #expect(found.isEmpty && looks >= 10)
     }
 
+    @Test func `I13: what goes on is told again now and then, so that little is lost when nobody can tell its end`()
+        async throws
+    {
+        let camera = Camera(rate: 1, keyInterval: 5, bitRate: 400_000)
+        let (found, _) = await Self.findings(try Self.stream(camera, seconds: 1900, frozen: 0..<1900))
+        #expect(found.count == 5 && Set(found.map(\.1.event)).count == 1)
+        #expect(found.map(\.1.isOver) == [false, false, false, false, true])
+        #expect(
+            zip(found, found.dropFirst()).allSatisfy {
+                $0.1.range.end < $1.1.range.end && $0.1.range.start == $1.1.range.start
+            })
+    }
+
     @Test func `what cannot be decoded says nothing`() async throws {
         var units = try Self.stream(Camera(), seconds: 40, frozen: 0..<40)
         for place in units.indices where units[place].unit.isKey { units[place].unit.data = [0, 0, 0, 2, 0x65, 0x80] }
@@ -162,6 +175,7 @@ import Testing
             if frozen == nil { frozen = await pipeline.status.frozenSince }
         }
         #expect(await pipeline.status.frozenSince == nil)
+        await pipeline.sourceEnded()
         pipeline.stop()
         await watching.value
         await recording.value

@@ -276,4 +276,53 @@ import Testing
         }
         #expect(wrong.isEmpty)
     }
+
+    /// When pictures are taken, ms: what a camera does that pauses once, and one that shows more pictures when something moves.
+    @Test(arguments: [
+        ("a pause", [(seconds: 10, step: 40), (seconds: 1, step: 800), (seconds: 600, step: 40)]),
+        ("more of them later", [(seconds: 60, step: 1000), (seconds: 600, step: 40)]),
+        (
+            "now and then",
+            [(seconds: 30, step: 500), (seconds: 20, step: 40), (seconds: 30, step: 500), (seconds: 60, step: 66)]
+        ),
+    ])
+    func `I9: pictures that come at another rate than before take no sound with them`(
+        what: String, parts: [(seconds: Int, step: Int)]
+    ) {
+        var taken: [Int64] = [0]
+        for part in parts {
+            for _ in 0..<max(1, part.seconds * 1000 / part.step) { taken.append((taken.last ?? 0) + Int64(part.step)) }
+        }
+        var clock = MediaClock()
+        var wrong: [Int64] = []
+        var sounds: Int64 = 0
+        for (place, time) in taken.dropLast().enumerated() {
+            // Handed out when the next one begins; a report that shifts both comes in the middle of it all.
+            let read = taken[place + 1]
+            while sounds * 64 < read {
+                if let heard = clock.sound(sounds * 64 * 90, at: Self.at(sounds * 64 + 70)),
+                    abs(heard - sounds * 64 * 90) > 3600
+                {
+                    wrong.append(sounds * 64)
+                }
+                sounds += 1
+            }
+            if clock.video(time * 90, at: Self.at(read)) != time * 90 { wrong.append(-time) }
+        }
+        #expect(wrong.isEmpty, "\(what): \(wrong.prefix(5)) … of \(wrong.count)")
+    }
+
+    @Test func `I9: a report that comes with the end of a pause shifts no picture`() {
+        var clock = MediaClock()
+        var wrong: [Int64] = []
+        var time: Int64 = 0
+        for frame in 0..<400 {
+            let next = time + (frame == 199 ? 900 : 40)
+            // From the picture behind the pause on libavformat adds five seconds.
+            let placed = clock.video(time * 90 + (frame >= 200 ? 450_000 : 0), at: Self.at(next))
+            if abs(placed - time * 90) > 90 { wrong.append(time) }
+            time = next
+        }
+        #expect(wrong.isEmpty, "\(wrong.prefix(5))")
+    }
 }

@@ -20,14 +20,15 @@ import Testing
     /// One look every three seconds, as the service does it. Returns: when something was told, s, and what.
     private static func told(
         seconds: Int, _ camera: (Int) -> NoticeMachine.Camera,
-        alarms: (Int) -> [(topic: String, text: String)] = { _ in [] }
+        alarms: (Int) -> [(topic: String, text: String)] = { _ in [] }, isGiven: (Int) -> Bool = { _ in true }
     ) -> [(second: Int, notice: NoticeMachine.Notice)] {
         var machine = NoticeMachine()
         return stride(from: 0, to: seconds, by: 3).flatMap { second in
-            machine.look(
-                [camera(second)], alarms: alarms(second), at: MonotonicTime(microseconds: Int64(second) * 1_000_000),
-                start + Int64(second) * 1_000_000
-            ).map { (second, $0) }
+            let now = MonotonicTime(microseconds: Int64(second) * 1_000_000)
+            let notices = machine.look(
+                [camera(second)], alarms: alarms(second), at: now, start + Int64(second) * 1_000_000)
+            for notice in notices { machine.tried(notice, isGiven: isGiven(second), at: now) }
+            return notices.map { (second, $0) }
         }
     }
 
@@ -65,6 +66,22 @@ import Testing
             })
         #expect(told.map(\.second) == [9, 1800])
         #expect(told.map(\.notice.topic) == [.alarm, .alarm] && told[0].notice.text == "The disk is full, 9.")
+    }
+
+    @Test func `I13: a notice that cannot be given while the network is away is given when it is back, once`() {
+        let told = Self.told(seconds: 7200, { _ in Self.camera(.offline) }, isGiven: { $0 > 1000 })
+        #expect(told.map(\.second) == [30, 90, 390, 1290])
+    }
+
+    @Test func `a slow command for one camera does not put off another's notice`() {
+        var machine = NoticeMachine()
+        // A command takes 29 s: the next look is that much later.
+        let seconds: [Int64] = [0, 3, 6, 9, 38, 67]
+        let told = seconds.filter { second in
+            let now = MonotonicTime(microseconds: second * 1_000_000)
+            return !machine.look([Self.camera(.offline)], alarms: [], at: now, Self.start).isEmpty
+        }
+        #expect(told.first == 38)
     }
 
     // MARK: The command

@@ -39,11 +39,15 @@ import Testing
             ).map(\.object) == [bench.clips[6].object])
         var policy = RetentionPolicy()
         policy.freeBytes = 0
-        let explained = try await bench.vault.explainRetention(bench.clips[6].object, policy)
-        let free = try bench.vault.files.space(bench.vault.layout.root).free
-        // (Others write to the same disk.)
-        let room = try #require(explained.budgets.first { $0.cause == .diskFull }).distance
-        #expect((room - free).magnitude < 100_000_000)
+        // Others write to the same disk, now and then much between the two looks.
+        var apart = Int.max
+        for _ in 0..<20 where apart >= 100_000_000 {
+            let explained = try await bench.vault.explainRetention(bench.clips[6].object, policy)
+            let free = try bench.vault.files.space(bench.vault.layout.root).free
+            let room = try #require(explained.budgets.first { $0.cause == .diskFull }).distance
+            apart = abs(room - free)
+        }
+        #expect(apart < 100_000_000)
         #expect(try await bench.vault.explainRetention(bench.clips[0].object, policy).budgets.isEmpty)
         // After a restart, and when the index and the remote's state are made anew from the ledger.
         try await bench.restart(keepsState: false)

@@ -11,6 +11,9 @@ import CAV
         public var pts: Int64
     }
 
+    /// What an 8K camera has.
+    public static let mostPixels: Int64 = 1 << 25
+
     private var context: UnsafeMutablePointer<AVCodecContext>?
     private var frame: UnsafeMutablePointer<AVFrame>?
     private var packet: UnsafeMutablePointer<AVPacket>?
@@ -23,6 +26,8 @@ import CAV
         }
         var owned: UnsafeMutablePointer<AVCodecContext>? = unsafe made
         unsafe made.pointee.thread_count = 1
+        // A stream says itself how large its pictures are, and three times as many bytes are taken for each.
+        unsafe made.pointee.max_pixels = Self.mostPixels
         let code = unsafe avcodec_open2(made, codec, nil)
         guard code >= 0 else {
             unsafe avcodec_free_context(&owned)

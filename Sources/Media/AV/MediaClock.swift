@@ -17,7 +17,8 @@ struct MediaClock {
 
     private var videoShift: Int64 = 0
     private var soundShift: Int64 = 0
-    private var lastVideo: (pts: Int64, arrival: Int64)?
+    /// The picture before, and how long after the one before it that was read.
+    private var lastVideo: (pts: Int64, arrival: Int64, passed: Int64)?
     private var step: Int64?
     private var video = LeastDelay()
     private var lastSound: Int64?
@@ -29,31 +30,32 @@ struct MediaClock {
     /// - Returns: the picture's time.
     mutating func video(_ pts: Int64, at arrival: MonotonicTime) -> Int64 {
         let arrival = Ticks.ticks(microseconds: arrival.microseconds)
+        // A picture is known to be whole, and handed out, when the next one begins: it began to come when the last one was read.
+        let began = lastVideo?.arrival
         if let last = lastVideo {
             let way = pts.subtractingSaturating(last.pts)
-            let passed = arrival.subtractingSaturating(last.arrival)
             var isJump = false
             if let step {
                 let jump = way.subtractingSaturating(step)
                 let isEarly =
-                    video.least.map { $0.subtractingSaturating(delay(pts, arrival)) > Self.tolerance } ?? false
+                    video.least.map { $0.subtractingSaturating(delay(pts, last.arrival)) > Self.tolerance } ?? false
                 isJump = jump > Self.tolerance && isEarly || way < -Self.setBack
                 if isJump {
-                    // A picture that was long in coming is that much later all the same.
-                    videoShift = videoShift.addingSaturating(way.subtractingSaturating(max(step, passed - step)))
+                    // A picture that was long in coming is that much later all the same; less is jitter.
+                    let isLong = last.passed.subtractingSaturating(step) > Self.tolerance
+                    videoShift = videoShift.addingSaturating(way.subtractingSaturating(isLong ? last.passed : step))
                     sound = LeastDelay()
                 }
             }
             if !isJump, (1...180_000).contains(way) { step = way }
         }
-        lastVideo = (pts, arrival)
-        if step != nil { video.note(delay(pts, arrival), at: arrival) }
+        lastVideo = (pts, arrival, began.map(arrival.subtractingSaturating) ?? 0)
+        if step != nil, let began { video.note(delay(pts, began), at: arrival) }
         return pts.subtractingSaturating(videoShift)
     }
 
-    /// A picture is known to be whole when the next one begins: it comes a step late.
-    private func delay(_ pts: Int64, _ arrival: Int64) -> Int64 {
-        arrival.subtractingSaturating(step ?? 0).subtractingSaturating(pts.subtractingSaturating(videoShift))
+    private func delay(_ pts: Int64, _ began: Int64) -> Int64 {
+        began.subtractingSaturating(pts.subtractingSaturating(videoShift))
     }
 
     /// - Returns: the sound's time on the pictures' clock; nil before the second picture.

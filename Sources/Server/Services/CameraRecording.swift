@@ -74,6 +74,7 @@ final class CameraRecording: Sendable {
             }
             if next != nil { await pipeline.sourceChanged() }
         }
+        await pipeline.sourceEnded()
         pipeline.hub.close()
         pipeline.stop()
     }

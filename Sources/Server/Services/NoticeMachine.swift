@@ -3,8 +3,9 @@ import Ingest
 
 /// What the owner is told of, and that once (case I13). Pure.
 ///
-///     well ──offline for `patience`, or frozen──▶ told ──well for `rest`──▶ well
-///     an alarm is told when it is raised, and again when it comes back after `rest`
+///     well ──offline for `patience`, or frozen──▶ due ──given──▶ told ──well for `rest`──▶ well
+///                                                  └─could not be given──▶ due again, later and later
+///     an alarm is due when it is raised, and again when it comes back after `rest`
 struct NoticeMachine {
     /// One sentence for the owner.
     struct Notice: Sendable, Equatable {
@@ -14,6 +15,12 @@ struct NoticeMachine {
         var camera: String?
         var at: WallTime
         var text: String
+        fileprivate var subject: Subject
+
+        init(topic: Topic, camera: String? = nil, at: WallTime, text: String, about name: String? = nil) {
+            (self.topic, self.camera, self.at, self.text) = (topic, camera, at, text)
+            subject = Subject(topic: topic, name: name ?? camera ?? text)
+        }
     }
     struct Camera {
         var key: String
@@ -24,8 +31,11 @@ struct NoticeMachine {
         var first: MonotonicTime
         var last: MonotonicTime
         var isTold = false
+        /// Could not be given so often; not before then again.
+        var attempts = 0
+        var notBefore: MonotonicTime?
     }
-    private struct Subject: Hashable {
+    fileprivate struct Subject: Hashable {
         var topic: Notice.Topic
         var name: String
     }
@@ -35,9 +45,13 @@ struct NoticeMachine {
     /// What comes back sooner is the same trouble still, µs.
     static let rest: Int64 = 300_000_000
 
-    private var troubles: [Subject: Trouble] = [:]
+    /// Until it is tried again, µs: what cannot be given now may be given when the network is back.
+    static let retries: [Int64] = [60_000_000, 300_000_000, 900_000_000, 3_600_000_000]
 
-    /// Called every few seconds. Returns: what is to be told now.
+    private var troubles: [Subject: Trouble] = [:]
+    private var lastLook: MonotonicTime?
+
+    /// Called every few seconds. Returns: what is to be told now; `tried` says what became of each.
     mutating func look(
         _ cameras: [Camera], alarms: [(topic: String, text: String)], at now: MonotonicTime, _ wall: WallTime
     ) -> [Notice] {
@@ -51,26 +65,34 @@ struct NoticeMachine {
                 }
             guard let topic else { continue }
             let patience = topic == .offline ? Self.patience : 0
-            if isNews(Subject(topic: topic, name: camera.key), patience, now) {
-                notices.append(Notice(topic: topic, camera: camera.key, at: wall, text: Self.text(camera, topic)))
-            }
+            let notice = Notice(topic: topic, camera: camera.key, at: wall, text: Self.text(camera, topic))
+            if isDue(notice.subject, patience, now) { notices.append(notice) }
         }
-        for alarm in alarms where isNews(Subject(topic: .alarm, name: alarm.topic), 0, now) {
-            notices.append(Notice(topic: .alarm, camera: nil, at: wall, text: alarm.text))
+        for alarm in alarms {
+            let notice = Notice(topic: .alarm, at: wall, text: alarm.text, about: alarm.topic)
+            if isDue(notice.subject, 0, now) { notices.append(notice) }
         }
+        lastLook = now
         troubles = troubles.filter { now - $0.value.last < Self.rest }
         return notices
     }
 
-    private mutating func isNews(_ subject: Subject, _ patience: Int64, _ now: MonotonicTime) -> Bool {
+    /// What became of a notice.
+    mutating func tried(_ notice: Notice, isGiven: Bool, at now: MonotonicTime) {
+        guard var trouble = troubles[notice.subject] else { return }
+        trouble.isTold = isGiven
+        trouble.notBefore = now + Self.retries[min(trouble.attempts, Self.retries.count - 1)]
+        trouble.attempts += 1
+        troubles[notice.subject] = trouble
+    }
+
+    private mutating func isDue(_ subject: Subject, _ patience: Int64, _ now: MonotonicTime) -> Bool {
         var trouble = troubles[subject] ?? Trouble(first: now, last: now)
         defer { troubles[subject] = trouble }
-        // Well in between, and not told: it begins anew.
-        if !trouble.isTold, now - trouble.last > Self.patience / 2 { trouble.first = now }
+        // Seen to be well in between, and not told: it begins anew. (A look may be late, which says nothing.)
+        if !trouble.isTold, let lastLook, lastLook - trouble.last > Self.patience / 2 { trouble.first = now }
         trouble.last = now
-        guard !trouble.isTold, now - trouble.first >= patience else { return false }
-        trouble.isTold = true
-        return true
+        return !trouble.isTold && now - trouble.first >= patience && trouble.notBefore.map { now >= $0 } ?? true
     }
 
     private static func text(_ camera: Camera, _ topic: Notice.Topic) -> String {

@@ -24,30 +24,49 @@ struct NoticeService: Service {
     func run() async throws {
         await cancelWhenGracefulShutdown {
             var machine = NoticeMachine()
+            var failing: [String]?
             while (try? await Task.sleep(for: Self.interval)) != nil {
                 var cameras: [NoticeMachine.Camera] = []
                 for camera in recorder.recording.cameras {
                     let (settings, status) = (camera.configuration, await camera.pipeline.status)
                     cameras.append(NoticeMachine.Camera(key: settings.key, name: settings.name, status: status))
                 }
+                // That notices do not reach their reader is no notice.
+                let alarms = recorder.standingAlarms.filter { $0.topic != Self.topic }
                 let notices = machine.look(
-                    cameras, alarms: recorder.standingAlarms, at: recorder.time.monotonicNow(), recorder.time.wallNow())
-                for notice in notices { await tell(notice) }
+                    cameras, alarms: alarms, at: recorder.time.monotonicNow(), recorder.time.wallNow())
+                for notice in notices {
+                    let isGiven = await tell(notice, &failing)
+                    machine.tried(notice, isGiven: isGiven, at: recorder.time.monotonicNow())
+                }
+                if let command = failing, command != recorder.configuration.notify?.command {
+                    failing = nil
+                    recorder.clear(topic: Self.topic)
+                }
             }
         }
     }
 
-    private func tell(_ notice: NoticeMachine.Notice) async {
+    /// - Parameter failing: the command that failed last.
+    private func tell(_ notice: NoticeMachine.Notice, _ failing: inout [String]?) async -> Bool {
         logger.warning("notice", metadata: ["topic": "\(notice.topic.rawValue)", "text": "\(notice.text)"])
-        guard let command = recorder.configuration.notify?.command else { return recorder.notices.count(.logged) }
+        guard let command = recorder.configuration.notify?.command else {
+            recorder.notices.count(.logged)
+            return true
+        }
         do throws(ServerError) {
             try await NoticeCommand(command).run(notice)
             recorder.notices.count(.told)
+            failing = nil
             recorder.clear(topic: Self.topic)
+            return true
         } catch {
+            guard !Task.isCancelled else { return false }
             recorder.notices.count(.failed)
             logger.error("a notice could not be given", metadata: ["error": "\(error)"])
+            failing = command
             recorder.raise(alarm: "Notices do not reach you: \(error)", topic: Self.topic)
+            return false
         }
     }
 
@@ -64,7 +83,7 @@ struct NoticeCommand {
         self.patience = patience
     }
 
-    /// Errors: `.refused` when it cannot be started, fails or does not end.
+    /// Errors: `.refused` when it cannot be started, fails or does not end, or when this task is cancelled: then it is ended.
     func run(_ notice: NoticeMachine.Notice) async throws(ServerError) {
         let hint = "Try it by hand as the recorder's user; `notify` in sudocam.yaml names it."
         guard let program = command.first else { return }
@@ -103,8 +122,12 @@ struct NoticeCommand {
             return await group.next() ?? false
         }
         guard isOver else {
-            kill(process.processIdentifier, SIGKILL)
-            throw ServerError(.refused, "\(program) did not end within \(patience).", hint: hint)
+            // With what it started itself, where it leads a group of its own.
+            let pid = process.processIdentifier
+            kill(getpgid(pid) == pid ? -pid : pid, SIGKILL)
+            throw ServerError(
+                .refused,
+                Task.isCancelled ? "\(program) was ended." : "\(program) did not end within \(patience).", hint: hint)
         }
         guard process.terminationReason == .exit, process.terminationStatus == 0 else {
             throw ServerError(
