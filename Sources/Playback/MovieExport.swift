@@ -116,11 +116,19 @@ public struct MovieExport: Sendable {
             samples[index].sample.duration = max(1, samples[index + 1].wall - samples[index].wall)
         }
         let first = samples[0].wall
+        let heard = sound.track(beside: samples)
+        let longest = max(samples.map(\.sample.duration).max() ?? 0, heard?.longest ?? 0)
+        guard longest <= MovieWriter.longestSample else {
+            throw PlaybackError(
+                .gapTooLong,
+                "The recording pauses in this range, or its sound does, for longer than an MP4 can tell (13 hours).",
+                hint: "Export what lies before and behind it.")
+        }
         let start = max(0, shown.first)
         let writer = MovieWriter(
             descriptions: descriptions, samples: samples.map(\.sample), editStart: start - first,
             editDuration: min(Ticks.ticks(microseconds: range.duration), shown.last) - start,
-            sound: sound.track(beside: samples))
+            sound: heard)
         let header = writer.header()
         return MovieExport(
             byteCount: header.count + writer.dataByteCount,

@@ -16,6 +16,8 @@ public struct PlaybackError: Failure, Equatable {
         case damaged
         /// Nothing is recorded in the range that was asked for.
         case nothingRecorded
+        /// A movie cannot hold one picture, or be silent, as long as that.
+        case gapTooLong
     }
 
     public let code: Code

@@ -201,7 +201,7 @@ public struct PlayerMachine: Sendable {
             case .unknownCamera: .unknownCamera
             case .badMessage: .badMessage
             case .damaged: .damaged
-            case .nothingRecorded: .internal
+            case .nothingRecorded, .gapTooLong: .internal
             }
         reply(.error(id: id, code: code, message: error.description))
     }

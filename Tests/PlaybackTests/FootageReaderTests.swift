@@ -274,6 +274,33 @@ import Vault
         #expect(error.code == .locked)
     }
 
+    @Test(arguments: [Int64(13), 14])
+    func `P7: an export keeps the length of a gap, or says that a movie cannot`(hours: Int64) async throws {
+        let later = Self.midnight + hours * 3_600_000_000
+        let (temporary, vault, camera) = try await Self.footage([Self.midnight, later])
+        let range = TimeRange(Self.midnight, later + 2_000_000)
+        guard hours < 14 else {
+            await #expect(throws: PlaybackError(.gapTooLong, "")) {
+                _ = try await MovieExport(vault: vault, camera: camera, range: range)
+            }
+            return
+        }
+        let movie = try await MovieExport(vault: vault, camera: camera, range: range)
+        var bytes: [UInt8] = []
+        for try await chunk in movie.chunks() { bytes += chunk }
+        try temporary.folder.write(bytes, to: "export.mp4")
+        let times = String(
+            decoding: try outputOfProgram(
+                "ffprobe",
+                [
+                    "-v", "error", "-show_entries", "packet=pts_time", "-of", "csv=p=0",
+                    temporary.folder.path + "/export.mp4",
+                ]), as: UTF8.self
+        ).split(separator: "\n").compactMap { Double($0.trimmingCharacters(in: .punctuationCharacters)) }
+        #expect(times.count == 100)
+        #expect(times.contains { abs($0 - Double(hours) * 3600) < 0.05 })
+    }
+
     @Test func `P7: an export has the asked bounds to the frame`() async throws {
         let (temporary, vault, camera) = try await Self.footage()
         let range = TimeRange(Self.midnight - 500_000, Self.midnight + 700_000)

@@ -46,12 +46,18 @@ public struct MovieWriter: Sendable {
         /// How many pictures, then how many pieces of sound follow one another in the data; all of them, in the end.
         public var sections: [(pictures: Int, sounds: Int)]
 
+        /// The longest time from one sample to the next, ticks.
+        public var longest: Int64 { zip(samples, samples.dropFirst()).map { $1.time - $0.time }.max() ?? 0 }
+
         public init(descriptions: [SoundParameters], samples: [Sample], sections: [(pictures: Int, sounds: Int)]) {
             self.descriptions = descriptions
             self.samples = samples
             self.sections = sections
         }
     }
+
+    /// Ticks; ISO/IEC 14496-12 section 8.6.1.2 has 32 bits for them.
+    public static let longestSample = Int64(UInt32.max)
 
     private struct Chunk {
         var count: Int

@@ -255,7 +255,12 @@ struct Routes: Sendable {
         do {
             movie = try await MovieExport(vault: recorder.vault, camera: camera, range: range)
         } catch {
-            let status: HTTPResponse.Status = error.code == .nothingRecorded ? .notFound : .internalServerError
+            let status: HTTPResponse.Status =
+                switch error.code {
+                case .nothingRecorded: .notFound
+                case .gapTooLong: .badRequest
+                default: .internalServerError
+                }
             return .problem(status, error.code.rawValue, error.reason, hint: error.hint)
         }
         let name = recorder.fileName(camera: camera, range: range)

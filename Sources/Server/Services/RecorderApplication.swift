@@ -155,7 +155,7 @@ struct IdleLock: Service {
         guard let promise = recorder.vault.retentionPolicy.promise(for: clip), promise > now, clip.end <= now else {
             return
         }
-        recorder.retention.tookEarly(at: now)
+        recorder.retention.tookEarly(at: recorder.time.monotonicNow())
         recorder.raise(
             alarm:
                 "The disk is too full to keep what the rules promise: footage up to \(FileTime.iso(clip.end)) is gone, which was to stay until \(FileTime.iso(promise)). `sudocam retention log` lists it, `sudocam retention plan` says how far back the disk reaches.",

@@ -15,7 +15,7 @@ final class RetentionStatus: Sendable {
         var isTimeTrusted = true
         /// Clips that a full disk took although a rule keeps them longer, and when the last one went.
         var early: UInt64 = 0
-        var lastEarly: WallTime?
+        var lastEarly: MonotonicTime?
     }
     private let state = Mutex(Counts())
     var counts: Counts { state.withLock { $0 } }
@@ -29,7 +29,7 @@ final class RetentionStatus: Sendable {
         }
     }
     func failed() { state.withLock { $0.failures += 1 } }
-    func tookEarly(at time: WallTime) {
+    func tookEarly(at time: MonotonicTime) {
         state.withLock { counts in
             counts.early += 1
             counts.lastEarly = time
@@ -93,7 +93,7 @@ struct RetentionService: Service {
                     "The clock jumped and nobody vouches for it: nothing is deleted by age or budget. If it is right, run `sudocam retention confirm-time`.",
                 topic: "clock")
         }
-        if let early = recorder.retention.counts.lastEarly, recorder.time.wallNow() - early > Self.memory {
+        if let early = recorder.retention.counts.lastEarly, recorder.time.monotonicNow() - early > Self.memory {
             recorder.clear(topic: "early")
         }
         guard !report.isUnfinished else { return }
