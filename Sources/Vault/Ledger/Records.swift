@@ -90,7 +90,7 @@ public enum EventLabel: String, Sendable, Hashable, Codable, CaseIterable {
 }
 
 /// Something noticed in a stretch of a camera's footage. A later entry with the same identity makes it longer: one that goes on is
-/// entered when it is noticed, and again when it is over.
+/// entered when it is noticed, now and then while it lasts, and when it is over.
 public struct EventRecord: Sendable, Hashable {
     public var event: EventID
     public var camera: CameraID
