@@ -129,7 +129,7 @@ class SudoApp extends HTMLElement {
         if (isGone) { this.camera = state.cameras[0]?.id ?? null; this.band.timeline = null; }
         if (this.camera) select.value = this.camera;
         this.#trouble([...state.alarms, ...state.cameras.filter(camera => camera.state === 'offline' || camera.state === 'failing')
-            .map(camera => `${names[state.cameras.indexOf(camera)]} is ${camera.state} since ${shortText(camera.since)}${camera.reason ? `: ${gapWords[camera.reason] ?? camera.reason}` : ''}`),
+            .map(camera => `${names[state.cameras.indexOf(camera)]} has been ${camera.state} since ${shortText(camera.since)}${camera.reason ? `: ${gapWords[camera.reason] ?? camera.reason}` : ''}`),
             ...state.cameras.filter(camera => camera.frozenSince)
                 .map(camera => `The picture of ${names[state.cameras.indexOf(camera)]} has not changed since ${shortText(camera.frozenSince)}`)]);
         this.#showRemotes(state.remotes ?? []);
