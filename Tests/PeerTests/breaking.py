@@ -27,9 +27,15 @@ def broken_off(recorder, *arguments, seen, told):
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
             process.stdin.write(PASSPHRASE + "\n")
             process.stdin.close()
-            while process.poll() is None and not begun():
-                time.sleep(0.0005)
+            # In slices: while it is looked at, it stands still, or a little footage is written before anybody has looked.
+            while process.poll() is None:
+                process.send_signal(signal.SIGSTOP)
+                if begun():
+                    break
+                process.send_signal(signal.SIGCONT)
+                time.sleep(0.001)
             process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
             words = process.stderr.read()
             process.wait(20)
             left = list(recorder.folder.glob("broken-*.part"))

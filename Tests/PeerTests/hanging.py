@@ -81,7 +81,7 @@ class Hanging:
             time.sleep(7)
             lines = [line.split("|") for line in notices()]
             assert [line[:2] for line in lines] == [["frozen", "garage"], ["offline", "garage"]], lines
-            assert "The picture of camera garage has not changed" in lines[0][2] and "Camera garage is offline" in lines[1][2], lines
+            assert "The picture of camera garage has not changed" in lines[0][2] and "Camera garage has been offline" in lines[1][2], lines
             assert 'sudocam_notices_total{result="told"} 2' in request(recorder.url + "metrics")[2].decode()
         finally:
             recorder.stop()
