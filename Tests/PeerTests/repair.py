@@ -234,12 +234,12 @@ class Repair:
         recorder = self.recorded("migration", 6)
         before = self.clips(recorder)
         index = recorder.folder / "vault" / "index.sqlite"
-        for version in (1, 2, 99):
+        for version in (1, 2, 3, 99):
             with sqlite3.connect(index) as database:
                 database.execute(f"PRAGMA user_version = {version}")
             self.again(recorder, 2)
             with sqlite3.connect(f"file:{index}?mode=ro", uri=True) as database:
-                assert database.execute("PRAGMA user_version").fetchone()[0] == 3
+                assert database.execute("PRAGMA user_version").fetchone()[0] == 4
             now = self.clips(recorder)
             assert before.keys() <= now.keys()
             before = now
