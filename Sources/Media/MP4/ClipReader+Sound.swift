@@ -72,46 +72,7 @@ extension ClipReader {
         guard let outer = try box(moof[...], at: 0), outer.range.upperBound == moof.count,
             let traf = try track(TrackBoxes.soundTrackID, moof, in: outer.content)
         else { return [] }
-        let children = try boxes(moof, in: traf.content)
-        do {
-            var ticks: Int64 = 0
-            if let box = children.first(where: { $0.type == "tfdt" }) {
-                var reader = ByteReader(moof[box.content])
-                let version = try reader.u8()
-                try reader.skip(3)
-                let value = version == 1 ? try reader.u64() : UInt64(try reader.u32())
-                guard value < 1 << 48 else { throw malformed("a time of sound is out of bounds") }
-                ticks = Int64(value)
-            }
-            var infos: [SampleInfo] = []
-            for box in children where box.type == "trun" {
-                var reader = ByteReader(moof[box.content])
-                let flags = try reader.u32() & 0xFF_FFFF
-                let count = Int(try reader.u32())
-                guard count <= sampleLimit, infos.count + count <= sampleLimit, flags == 0x000301 else {
-                    throw malformed("a run of sound that SudoCam does not write")
-                }
-                var position = base + Int(Int32(bitPattern: try reader.u32()))
-                for _ in 0..<count {
-                    let duration = Int64(try reader.u32())
-                    let size = Int(try reader.u32())
-                    guard size <= SoundFrame.byteLimit, position >= 0 else {
-                        throw malformed("a piece of sound of \(size) bytes")
-                    }
-                    infos.append(
-                        SampleInfo(
-                            dts: ticks, pts: ticks, duration: duration, isKey: true,
-                            bytes: position..<position + size))
-                    ticks += duration
-                    position += size
-                }
-            }
-            return infos
-        } catch let error as MediaError {
-            throw error
-        } catch {
-            throw malformed("a fragment's sound is cut short")
-        }
+        return try samples(of: traf, in: moof, at: base, isSound: true)
     }
 
     /// What the track of sound in `moov` is; nil where there is none, or none that can be read.

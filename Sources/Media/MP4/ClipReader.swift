@@ -422,6 +422,13 @@ extension ClipReader {
         guard let outer = try box(moof[...], at: 0), outer.range.upperBound == moof.count,
             let traf = try track(TrackBoxes.trackID, moof, in: outer.content)
         else { throw malformed("a fragment without a track") }
+        return try samples(of: traf, in: moof, at: base, isSound: false)
+    }
+
+    /// What one track has in a fragment. Sound is all keys, and heard as it is decoded: only length and size stand there of each.
+    static func samples(
+        of traf: Box, in moof: [UInt8], at base: Int, isSound: Bool
+    ) throws(MediaError) -> [SampleInfo] {
         let children = try boxes(moof, in: traf.content)
         do {
             var ticks: Int64 = 0
@@ -438,16 +445,20 @@ extension ClipReader {
                 var reader = ByteReader(moof[box.content])
                 let flags = try reader.u32() & 0xFF_FFFF
                 let count = Int(try reader.u32())
-                guard count <= sampleLimit, flags & 0x000F01 == 0x000F01, flags & 4 == 0 else {
+                guard count <= sampleLimit, infos.count + count <= sampleLimit,
+                    isSound ? flags == 0x000301 : flags & 0x000F05 == 0x000F01
+                else {
                     throw malformed("a run of samples that SudoCam does not write")
                 }
                 var position = base + Int(Int32(bitPattern: try reader.u32()))
                 for _ in 0..<count {
                     let duration = Int64(try reader.u32())
                     let size = Int(try reader.u32())
-                    let isKey = try reader.u32() & 0x0001_0000 == 0
-                    let composition = Int64(Int32(bitPattern: try reader.u32()))
-                    guard size < 1 << 28, position >= 0 else { throw malformed("a sample of \(size) bytes") }
+                    let isKey = isSound ? true : try reader.u32() & 0x0001_0000 == 0
+                    let composition = isSound ? 0 : Int64(Int32(bitPattern: try reader.u32()))
+                    guard size <= (isSound ? SoundFrame.byteLimit : (1 << 28) - 1), position >= 0 else {
+                        throw malformed("a sample of \(size) bytes")
+                    }
                     infos.append(
                         SampleInfo(
                             dts: ticks, pts: ticks + composition, duration: duration, isKey: isKey,
