@@ -186,6 +186,8 @@ extension Vault {
     private func makeRoom() -> Bool {
         let hadReserve = giveUpBallast()
         let isRelieved = giveUpCopies(bytes: (try? rescueBytes()) ?? 0) || deleteForSpace() || hadReserve
+        // Or the index' log would grow into what was just freed.
+        if isRelieved { index.giveBackLog() }
         note(isRelieved ? .full : .stopped)
         return isRelieved
     }

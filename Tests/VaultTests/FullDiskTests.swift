@@ -189,6 +189,64 @@ private final class Filler: Sendable {
         await vault.close()
     }
 
+    /// With the reserve gone and not a byte for SQLite: eviction is entered in the ledger's own space, and the databases are told later.
+    @Test(arguments: SmallDisk.Kind.allCases)
+    private func `S4: at 0 bytes free copies that a remote has go first, and no footage`(kind: SmallDisk.Kind)
+        async throws
+    {
+        guard let disk = try SmallDisk(kind, mebibytes: 24) else {
+            print("skipped: no \(kind.rawValue) may be mounted here")
+            return
+        }
+        let time = ManualTime()
+        _ = try await Vault.create(
+            at: disk.path + "/vault", passphrase: SecretBytes(text: TemporaryVault.passphrase), time: time,
+            scryptWorkFactor: 4, ballast: 0)
+        let vault = try await Self.open(disk, time)
+        var description = RemoteDescription(
+            name: "offsite", url: "https://s3.example/vault", credentials: .environment, added: WallTime(seconds: 0))
+        description.eviction = EvictionTests.policy
+        let remote = try vault.use(description, store: MemoryStore())
+        var clips: [ClipRecord] = []
+        for _ in 0..<30 { clips.append(try await Self.record(vault, time)) }
+        _ = try await vault.hold(camera: nil, range: clips[0].range, note: "evidence")
+        try await remote.sync()
+        time.advance(microseconds: RemoteBench.day + 7_200_000_000)
+        try await remote.listAgain(after: RemoteBench.day)
+
+        func isHere(_ clip: ClipRecord) -> Bool {
+            FileManager.default.fileExists(atPath: vault.layout.object(clip.object))
+        }
+        let filler = Filler(disk)
+        // By whoever looks after the disk, and what becomes free is taken by another program at once.
+        for round in 1...2 {
+            filler.fill()
+            #expect(disk.free == 0)
+            #expect(try await remote.evict(limit: 4, isPressed: true).objects == 4)
+            #expect(clips.prefix(10).map(isHere) == (0..<10).map { $0 == 0 || $0 > 4 * round })
+        }
+        // By whoever writes.
+        filler.fill()
+        #expect(disk.free == 0)
+        for _ in 0..<10 { clips.append(try await Self.record(vault, time)) }
+        var gone = try vault.ledger.tail(from: 0)
+        #expect(gone.deleted.isEmpty && vault.deleted.isEmpty, "footage went that lies there")
+        #expect(gone.evicted.count > 10 && isHere(clips[0]))
+        #expect(gone.evicted == Set(clips.filter { !isHere($0) }.map(\.object)), "entered twice, or not at all")
+
+        // With space all know of it: nothing is given up twice, and nothing is missed.
+        filler.remove()
+        clips.append(try await Self.record(vault, time))
+        try await remote.sync()
+        _ = try await remote.evict(limit: 1)
+        gone = try vault.ledger.tail(from: 0)
+        #expect(try await remote.status().evictedObjects == gone.evicted.count)
+        for clip in clips { #expect(try vault.index.isEvicted(clip.object) == !isHere(clip)) }
+        let found = try await vault.verify()
+        #expect(found.findings == [] && found.evicted == gone.evicted.count)
+        await vault.close()
+    }
+
     @Test(arguments: SmallDisk.Kind.allCases)
     private func `S4 R2: when only held footage is left, recording stops with an alarm and returns with space`(
         kind: SmallDisk.Kind

@@ -179,8 +179,18 @@ extension RecorderServices {
     /// Before retention deletes anything because the disk is short: what lies elsewhere too goes first, whatever its age.
     func giveUpCopies(keepingFree bytes: Int) async {
         for remote in vault.remotes where remote.description.eviction != nil {
-            while vault.lacksSpace(keepingFree: bytes), !Task.isCancelled {
-                guard (try? await giveUpCopies(in: remote, isPressed: true)) == true else { break }
+            let topic = "copies \(remote.name)"
+            do throws(VaultError) {
+                while vault.lacksSpace(keepingFree: bytes), !Task.isCancelled {
+                    guard try await giveUpCopies(in: remote, isPressed: true) else { break }
+                }
+                clear(topic: topic)
+            } catch {
+                guard !Task.isCancelled else { return }
+                raise(
+                    alarm:
+                        "The disk is short of space, and copies that remote \(remote.name) has too could not be given up: \(error.reason)",
+                    topic: topic)
             }
         }
     }

@@ -134,16 +134,22 @@ final class Index: Sendable {
     /// Errors: `.index`.
     func checkLog() throws(VaultError) {
         guard let log, Self.size(log.path) > log.limit else { return }
-        // Busy is the expected answer, and a commit waits: not for the reader too. The size tells.
+        // The size tells.
+        giveBackLog()
+        guard Self.size(log.path) > log.limit else { return }
+        throw VaultError(
+            .index, "Another program reads the index and does not end, so its log cannot be used again.",
+            hint: "End whatever has index.sqlite open besides the recorder.")
+    }
+    /// Empties the write-ahead log into the database. Nothing happens while somebody reads, or where the disk has no space for it.
+    func giveBackLog() {
+        guard log != nil else { return }
+        // Busy is an expected answer, and a commit waits: not for the reader too.
         try? database.writeWithoutTransaction { db in
             try db.execute(sql: "PRAGMA busy_timeout = 0")
             _ = try? db.checkpoint(.truncate)
             try db.execute(sql: "PRAGMA busy_timeout = \(Int(Self.patience * 1000))")
         }
-        guard Self.size(log.path) > log.limit else { return }
-        throw VaultError(
-            .index, "Another program reads the index and does not end, so its log cannot be used again.",
-            hint: "End whatever has index.sqlite open besides the recorder.")
     }
     private static func size(_ path: String) -> Int {
         (try? PosixFileSystem().attributes(path)?.count) ?? 0

@@ -182,6 +182,8 @@ struct LedgerReader: Sendable {
                 tail.clips.insert(clip.object)
                 tail.sequences[clip.camera] = max(tail.sequences[clip.camera] ?? 0, clip.identity.sequence)
             case .delete(let deletion): tail.deleted.insert(deletion.object)
+            case .evict(let record): tail.evicted.formUnion(record.objects)
+            case .fetch(let record): tail.evicted.subtract(record.objects)
             case .hold(let hold): tail.holds.append(hold)
             case .policy(let digest, _): tail.policy = digest
             default: break
@@ -194,6 +196,8 @@ struct LedgerReader: Sendable {
         /// The highest number of each camera.
         var sequences: [CameraID: UInt64] = [:]
         var deleted: Set<ObjectID> = []
+        /// Copies here that were given up, a remote having them.
+        var evicted: Set<ObjectID> = []
         var holds: [HoldRecord] = []
         var policy: ObjectID?
     }

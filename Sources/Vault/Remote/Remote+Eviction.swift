@@ -30,7 +30,10 @@ extension Remote {
         let endedBy = isPressed ? now : now - policy.after
         var report = EvictionReport()
         try await finishEvictions()
-        let chosen = try await evictable(endedBy: endedBy, limit: limit)
+        let chosen = try await evictable(endedBy: endedBy, limit: limit) { [vault] (object) throws(VaultError) in
+            // Given up already, and the database could not be told; or missing, which nothing may hide.
+            try vault.files.attributes(vault.layout.object(object)) != nil
+        }
         report.isUnfinished = chosen.count == limit
         var left = chosen[...]
         while !left.isEmpty {
@@ -40,17 +43,42 @@ extension Remote {
             let entry = LedgerEntry(at: now, .evict(EvictionRecord(remote: description.id, objects: objects)))
             let vault = vault
             try await vault.retentionLane.run { () throws(VaultError) in try vault.committer().commit([entry]) }
-            try await on { (state) throws(VaultError) in try state.evicted(objects, .entered) }
-            try await finishEvictions()
+            try await tell { (state) throws(VaultError) in try state.evicted(objects, .entered) }
+            try await removeFiles(of: objects)
             report.objects += batch.count
             report.bytes += batch.reduce(0) { $0 + $1.bytes }
         }
+        // Of a full disk the log would take what was just freed.
+        if isPressed { try await on { (state) in state.giveBackLog() } }
         return report
     }
 
+    /// The database is a cache of the ledger, and a disk is full when eviction matters most: what it finds no space for now, the
+    /// next `sync` reads from the ledger.
+    /// - Returns: whether it found space.
+    @discardableResult
+    private func tell(
+        _ body: @escaping @Sendable (RemoteState) throws(VaultError) -> Void
+    ) async throws(VaultError) -> Bool {
+        do throws(VaultError) {
+            try await on(body)
+            return true
+        } catch {
+            guard error.code == .noSpace else { throw error }
+            return false
+        }
+    }
+
     /// What may go, oldest first: held clips are passed over, however many there are.
-    func evictable(endedBy: WallTime, limit: Int) async throws(VaultError) -> [RemoteState.Row] {
-        let holds = try await vault.holds()
+    /// - Parameter isHere: asked of each that may go.
+    func evictable(
+        endedBy: WallTime, limit: Int, where isHere: (ObjectID) throws(VaultError) -> Bool = { _ in true }
+    ) async throws(VaultError) -> [RemoteState.Row] {
+        let (holds, deleted) = try await vault.reads.run { [vault] () throws(VaultError) in
+            // What the index lacks on a full disk counts too.
+            let tail = try vault.ledger.tail(from: vault.index.position())
+            return (try vault.index.holds() + tail.holds, tail.deleted)
+        }
         var chosen: [RemoteState.Row] = []
         var last: RemoteState.Row?
         while chosen.count < limit {
@@ -59,7 +87,8 @@ extension Remote {
                 try state.evictable(endedBy: endedBy, after: after, limit: Self.evictionPage)
             }
             for row in rows where chosen.count < limit {
-                guard let clip = try vault.index.clip(row.object, vault.id), !holds.contains(where: { $0.covers(clip) })
+                guard let clip = try vault.index.clip(row.object, vault.id), !deleted.contains(row.object),
+                    !holds.contains(where: { $0.covers(clip) }), try isHere(row.object)
                 else { continue }
                 chosen.append(row)
             }
@@ -92,14 +121,19 @@ extension Remote {
     private func finishEvictions() async throws(VaultError) {
         while true {
             let rows = try await on { (state) throws(VaultError) in try state.evictionsToFinish(limit: 256) }
-            guard !rows.isEmpty else { return }
-            let (files, layout) = (vault.files, vault.layout)
-            try await lane.run { () throws(VaultError) in
-                for row in rows { try files.remove(layout.object(row.object)) }
-                for folder in Set(rows.map { parent(of: layout.object($0.object)) }) { try files.syncDirectory(folder) }
-            }
-            try await on { (state) throws(VaultError) in try state.evicted(rows.map(\.object), .gone) }
+            guard !rows.isEmpty, try await removeFiles(of: rows.map(\.object)) else { return }
         }
+    }
+
+    /// - Returns: whether the database knows it.
+    @discardableResult
+    private func removeFiles(of objects: [ObjectID]) async throws(VaultError) -> Bool {
+        let (files, layout) = (vault.files, vault.layout)
+        try await lane.run { () throws(VaultError) in
+            for object in objects { try files.remove(layout.object(object)) }
+            for folder in Set(objects.map { parent(of: layout.object($0)) }) { try files.syncDirectory(folder) }
+        }
+        return try await tell { (state) throws(VaultError) in try state.evicted(objects, .gone) }
     }
 
     /// All of an object, read and compared with its name; once more where it differs, because a bit may have turned on the way, and the
@@ -138,11 +172,19 @@ extension Vault {
         var freed = 0
         for remote in remotes where remote.description.eviction != nil {
             while freed < bytes {
-                let step = try? waiting { () async throws(VaultError) in
-                    try await remote.evict(limit: Self.copiesOfAStep, isPressed: true)
+                do throws(VaultError) {
+                    let step = try waiting { () async throws(VaultError) in
+                        try await remote.evict(limit: Self.copiesOfAStep, isPressed: true)
+                    }
+                    guard step.objects > 0 else { break }
+                    freed += step.bytes
+                } catch {
+                    hub.send(
+                        .alarm(
+                            "The disk is full, and copies that remote \(remote.name) has too could not be given up: \(error.reason)"
+                        ))
+                    break
                 }
-                guard let step, step.objects > 0 else { break }
-                freed += step.bytes
             }
         }
         return freed > 0

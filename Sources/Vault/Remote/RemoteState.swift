@@ -89,7 +89,12 @@ final class RemoteState: Sendable {
             var configuration = Configuration()
             configuration.busyMode = .timeout(5)
             configuration.prepareDatabase { db in
-                try db.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+                // The log's limits are the index'.
+                try db.execute(
+                    sql: """
+                        PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 256;
+                        PRAGMA journal_size_limit = 1048576
+                        """)
             }
             let database = try DatabaseQueue(path: path, configuration: configuration)
             try database.write { db in
@@ -435,6 +440,14 @@ final class RemoteState: Sendable {
                 ORDER BY end, object LIMIT ?
                 """,
                 [time.microseconds, after?.clipEnd.microseconds ?? .min, Data(after?.object.digest ?? []), limit])
+        }
+    }
+    /// Empties the write-ahead log into the database, where nobody reads and the disk has space for it.
+    func giveBackLog() {
+        try? database.writeWithoutTransaction { db in
+            try db.execute(sql: "PRAGMA busy_timeout = 0")
+            _ = try? db.checkpoint(.truncate)
+            try db.execute(sql: "PRAGMA busy_timeout = 5000")
         }
     }
     enum Eviction: Int, Sendable {

@@ -104,7 +104,7 @@ extension Vault {
         // With an index that is behind only the full disk counts: that it cannot be written is mostly due to it.
         var pass = RetentionPass(
             policy: policy, holds: try index.holds() + tail.holds, leases: leases, now: now,
-            isTimeTrusted: isTrusted && isIndexCurrent, needed: max(0, needed), gone: tail.deleted)
+            isTimeTrusted: isTrusted && isIndexCurrent, needed: max(0, needed), gone: tail.deleted.union(tail.evicted))
         var outcome = try pass.run(IndexCatalog(index: index, vault: id), limit: limit)
         for _ in 0..<Self.missingRounds where !isDryRun && !outcome.deletions.isEmpty {
             let missing = try thatFreeNothing(outcome.deletions)
