@@ -71,6 +71,10 @@ private func changing(
 }
 
 extension KeyCommand {
+    /// Said of what is broken off while something is handed out.
+    fileprivate static let mayBeEntered =
+        " `sudocam key log` says whether the ledger already has it that the key was given out."
+
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Who can open the footage; needs no key.")
         @OptionGroup var configuration: ConfigurationOptions
@@ -286,9 +290,7 @@ extension KeyCommand {
                 let folder = try OutputFolder(output)
                 let credential = try credential.read()
                 let line = ProgressLine()
-                let interrupt = Interrupt(
-                    leavingNothingOf: folder, line,
-                    but: " `sudocam key log` says whether the ledger already has it that the key was given out.")
+                let interrupt = Interrupt(leavingNothingOf: folder, line, but: KeyCommand.mayBeEntered)
                 defer { withExtendedLifetime(interrupt) {} }
                 let exported = try await KeyCommands.export(
                     configuration, camera: camera, day: day, to: recipient, hasObjects: objects, folder: folder,
@@ -327,9 +329,13 @@ extension KeyCommand {
         func run() async throws {
             try await reporting {
                 let (configuration, recipient) = (try configuration.read(), try sudocam.recipient(to))
+                let file = try OutputFile(output)
+                let credential = try credential.read()
                 let line = ProgressLine()
+                let interrupt = Interrupt(leavingNothingOf: file, line, but: KeyCommand.mayBeEntered)
+                defer { withExtendedLifetime(interrupt) {} }
                 let shared = try await KeyCommands.share(
-                    configuration, clip, camera: camera, to: recipient, path: output, try credential.read()
+                    configuration, clip, camera: camera, to: recipient, output: file, credential
                 ) { done, total in line.show("\(megabytes(done)) of \(megabytes(total))") }
                 line.end()
                 try form.print(shared) {

@@ -46,7 +46,7 @@ class Keys:
     def run(self):
         self.check("V34: recipients come and go beside a recorder that stays locked; stock age opens what each may see", self.recipients)
         self.check("a shared clip and an exported day open with stock age and ffprobe, by who they are for", self.sharing)
-        self.check("a day's key that is broken off while it is written leaves nothing in clear, with and without a recorder", self.broken)
+        self.check("a day's key or a clip that is broken off while it is handed out leaves nothing, with and without a recorder", self.broken)
         self.check("a lost passphrase: the recovery identity makes a new one, running or not, and the old one is dead", self.recovery)
         self.check("V34: a re-wrapping killed at any moment loses no day, tells, and goes on at the next unlock", self.killed)
         self.check("automatic unlocking: from a file or a credential that nobody else reads, else locked with an alarm", self.automatic)
@@ -236,10 +236,13 @@ class Keys:
     def broken(self):
         recorder = self.opened("broken", seconds=12)
         try:
-            day = self.clips(recorder)[0]["start"][:10]
+            clip = self.clips(recorder)[0]
+            day, guest = clip["start"][:10], Person(recorder.folder, "guest")
             for running in (True, False):
                 if not running:
                     recorder.stop()
+                broken_off(
+                    recorder, "key", "share", clip["object"], "--to", guest.recipient, seen=lambda part: part.stat().st_size, told="key log")
                 broken_off(recorder, "key", "export-epoch", "hall", day, "--plain", seen=lambda part: (part / "identity.txt").exists(), told="key log")
             assert "unsealed" in self.key(recorder, "log", secrets=()).stdout
             self.verify(recorder)

@@ -18,16 +18,15 @@ extension KeyCommands {
 
     /// Writes an age file of the clip that `recipient` opens: a new header before the object's own bytes.
     ///
-    /// What is entered into the ledger cannot be taken back, so the object is read and the file begun before.
+    /// What is entered into the ledger cannot be taken back, so the object is read before, and `output` is begun.
     /// - Parameter what: the beginning of an object's name, 8 digits or more; with a camera: a time.
     public static func share(
-        _ configuration: Configuration, _ what: String, camera: String?, to recipient: AgeRecipient, path: String,
-        _ credential: Credential, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
+        _ configuration: Configuration, _ what: String, camera: String?, to recipient: AgeRecipient,
+        output: OutputFile, _ credential: Credential, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
     ) async throws -> Shared {
         // What lies in a remote only is shared too.
         try await configuration.reading(hasRemotes: true, time: time) { vault in
             let clip = try await clip(configuration, what, camera, vault)
-            let output = try OutputFile(path)
             let lease = ControlClient.lease(vault: configuration.vault, camera: clip.camera, range: clip.range)
             defer { withExtendedLifetime(lease) {} }
             try await vault.readObject(clip, handingOut: 0..<0) { (_) throws(VaultError) in }
@@ -51,7 +50,7 @@ extension KeyCommands {
             try output.append(Array(share.ending))
             try output.publish()
             return Shared(
-                path: path, object: clip.object, camera: clip.camera, start: FileTime.iso(clip.start),
+                path: output.path, object: clip.object, camera: clip.camera, start: FileTime.iso(clip.start),
                 end: FileTime.iso(clip.end), to: recipient.description, bytes: total)
         }
     }
