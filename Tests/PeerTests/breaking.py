@@ -9,9 +9,19 @@ from recorder import PASSPHRASE
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def heavy(folder):
+    """A camera of 16 Mbit/s: what hands its footage out is busy for so long that a signal comes in between."""
+    film = folder / "noise.mp4"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=640x360:rate=25:duration=4", "-vf", "noise=alls=100:allf=t",
+         "-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "25", "-pix_fmt", "yuv420p", "-b:v", "16M", "-maxrate", "16M", "-bufsize", "8M",
+         str(film)], check=True)
+    return {"hall": f"file:{film}"}
+
+
 def broken_off(recorder, *arguments, seen, told):
     """Ctrl-C, SIGTERM and a closed terminal once `seen` is true of what the command fills: nothing of it stays, its place is free, and it
-    says what is `told`."""
+    says what is `told`. Gives how often that was tried until a signal came in time."""
 
     def begun():
         try:
@@ -19,8 +29,10 @@ def broken_off(recorder, *arguments, seen, told):
         except OSError:
             return False
 
+    tries = 0
     for number in STOPS:
         for attempt in range(10):
+            tries += 1
             target = recorder.folder / f"broken-{number}-{attempt}"
             process = subprocess.Popen(
                 [recorder.sudocam, *arguments, "--config", str(recorder.config), "-o", str(target), "--passphrase-fd", "0"],
@@ -46,3 +58,4 @@ def broken_off(recorder, *arguments, seen, told):
                 break
         else:
             raise AssertionError("it was always over before the signal came")
+    return tries

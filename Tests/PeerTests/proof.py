@@ -9,7 +9,7 @@ import struct
 import subprocess
 import time
 
-from breaking import broken_off
+from breaking import broken_off, heavy
 from recorder import PASSPHRASE
 
 
@@ -19,6 +19,19 @@ class Proof:
 
     def run(self):
         self.tests.check("prove writes a bundle that another implementation checks, and --check finds every change", self.bundle)
+
+        self.tests.check("prove and export that are broken off leave nothing in clear", self.broken)
+
+    def broken(self):
+        recorder = self.tests.recorder("proof-broken", heavy(self.tests.folder), clip_seconds=2)
+        recorder.start()
+        try:
+            time.sleep(15)
+            tries = broken_off(recorder, "prove", "hall", "--from", "-1m", seen=lambda part: (part / "clips").exists(), told="Broken off")
+            tries += broken_off(recorder, "export", "hall", "--from", "-1m", seen=lambda part: part.stat().st_size, told="Broken off")
+            return f"{tries} tries for 6 signals"
+        finally:
+            recorder.stop()
 
     def bundle(self):
         recorder = self.tests.recorder("proof", {"hall": "test:?size=320x240&rate=25&gop=25"}, clip_seconds=2)
@@ -30,8 +43,6 @@ class Proof:
             "hall", "--from", "-1m", "-o", str(folder), "--passphrase-fd", "0", "--json", input=PASSPHRASE + "\n").stdout)
         key = json.loads(prove("--show-key", "--json").stdout)["key"]
         assert key == made["key"] and made["clips"] >= 3, made
-        broken_off(recorder, "prove", "hall", "--from", "-1m", seen=lambda part: (part / "clips").exists(), told="Broken off")
-        broken_off(recorder, "export", "hall", "--from", "-1m", seen=lambda part: part.stat().st_size, told="Broken off")
         recorder.stop()
         shutil.rmtree(recorder.folder / "vault")
         alone = self.tests.folder / "alone"
