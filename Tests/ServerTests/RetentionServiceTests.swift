@@ -10,7 +10,7 @@ import WebRTC
 @testable import Server
 
 /// What a recorder is told and tells of retention: log, metrics, alarms, receipts.
-@Suite(.timeLimit(.minutes(2))) struct RetentionServiceTests {
+@Suite(.timeLimit(.minutes(20))) struct RetentionServiceTests {
     private static let hour: Int64 = 3_600_000_000
 
     /// A recorder's parts around a vault, none of them running and no camera recorded.
