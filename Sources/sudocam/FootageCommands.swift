@@ -29,18 +29,22 @@ struct ClipsCommand: AsyncParsableCommand {
     @Option(help: "A camera's key, name or UUID; default: all.") var camera: String?
     @Option(parsing: .unconditional, help: "From: see export.") var from = "-1d"
     @Option(parsing: .unconditional, help: "To: see export.") var to = "now"
-    @Option(help: "At most so many a camera.") var limit = 1000
+    @Option(help: "At most so many a camera, 1 to 1000000; the earliest.") var limit = 1000
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
         try await reporting {
             var options = RangeOptions()
             (options.from, options.to) = (from, to)
-            let clips = try await VaultCommands.clips(
-                try configuration.read(), camera: camera, range: try options.range(), limit: max(1, limit))
-            try output.print(clips) {
-                clips.map { "\($0.start)  \($0.end)  \($0.bytes)  \($0.object)\($0.salvaged ? "  salvaged" : "")" }
+            let list = try await VaultCommands.clips(
+                try configuration.read(), camera: camera, range: try options.range(), limit: limit)
+            try output.print(list.clips) {
+                list.clips.map { "\($0.start)  \($0.end)  \($0.bytes)  \($0.object)\($0.salvaged ? "  salvaged" : "")" }
                     .joined(separator: "\n")
+            }
+            if list.isCut {
+                FileHandle.standardError.write(
+                    Data("There are more than \(limit) clips of a camera: give another --limit, or less time.\n".utf8))
             }
         }
     }

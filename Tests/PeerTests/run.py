@@ -100,7 +100,7 @@ class Tests(Checks):
         return self.finish()
 
     def clips(self, recorder):
-        return json.loads(recorder.command("clips", "--config", str(recorder.config), "--json").stdout)
+        return json.loads(recorder.command("clips", "--limit", "1000000", "--config", str(recorder.config), "--json").stdout)
 
     def kill(self):
         recorder = self.recorder("kill", CAMERAS, clip_seconds=2)
@@ -172,7 +172,7 @@ class Tests(Checks):
             # The day is asked for in every zone.
             for zone in ("Pacific/Kiritimati", "Pacific/Honolulu"):
                 os.environ["TZ"] = zone
-                listed = json.loads(recorder.command("clips", "--config", str(recorder.config), "--json").stdout)
+                listed = json.loads(recorder.command("clips", "--limit", "1000000", "--config", str(recorder.config), "--json").stdout)
                 assert listed == seen, (zone, len(listed), len(seen))
             return f"{len(seen)} clips"
         finally:

@@ -41,19 +41,40 @@ import Vault
         try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
     }
 
+    @Test func `a list of clips that is cut off by its limit says so`() async throws {
+        let (temporary, starts) = try await recorded(4)
+        let configuration = Configuration(vault: temporary.path)
+        for (limit, isCut) in [(3, true), (4, false), (5, false), (1_000_000, false)] {
+            let list = try await VaultCommands.clips(
+                configuration, camera: Self.camera.description, range: TimeRange(starts[0], starts[3] + 60_000_000),
+                limit: limit, time: temporary.time)
+            #expect(list.isCut == isCut && list.clips.count == min(4, limit))
+            #expect(list.clips.first?.start == FileTime.iso(starts[0]))
+        }
+        for limit in [0, -1, .max] {
+            await #expect(throws: ServerError.self) {
+                _ = try await VaultCommands.clips(
+                    configuration, camera: nil, range: TimeRange(starts[0], starts[3]), limit: limit,
+                    time: temporary.time)
+            }
+        }
+    }
+
     @Test func `a time copied from the list of clips is that clip's start, to every command`() async throws {
         let (temporary, starts) = try await recorded(4)
         let configuration = Configuration(vault: temporary.path)
         let all = TimeRange(starts[0], starts[3] + 60_000_000)
         let listed = try await VaultCommands.clips(
-            configuration, camera: Self.camera.description, range: all, limit: 10, time: temporary.time)
+            configuration, camera: Self.camera.description, range: all, limit: 10, time: temporary.time
+        ).clips
         #expect(listed.count == 4)
         for (index, clip) in listed.enumerated() {
             let copied = try #require(FileTime.parse(clip.start, now: starts[0]))
             #expect(copied == starts[index])
             let rest = try await VaultCommands.clips(
                 configuration, camera: Self.camera.description, range: TimeRange(copied, all.end), limit: 10,
-                time: temporary.time)
+                time: temporary.time
+            ).clips
             #expect(rest.map(\.object) == listed[index...].map(\.object))
             #expect(try await prove(temporary, from: copied, to: "proved-\(index)").clips == 4 - index)
             let explained = try await RetentionCommands.explain(configuration, clip.start, camera: nil)

@@ -80,23 +80,35 @@ public enum VaultCommands {
         public var salvaged: Bool
     }
 
-    /// - Parameter camera: a UUID, or a camera's key in `sudocam.yaml`.
+    public struct ClipList: Sendable {
+        /// By camera, each by its start.
+        public var clips: [Clip] = []
+        /// A camera has more than the limit.
+        public var isCut = false
+    }
+
+    /// - Parameters:
+    ///   - camera: a UUID, or a camera's key in `sudocam.yaml`.
+    ///   - limit: clips of each camera, 1 to 1 000 000.
     public static func clips(
         _ configuration: Configuration, camera: String?, range: TimeRange, limit: Int,
         time: any TimeSource = SystemTime()
-    ) async throws -> [Clip] {
-        try await configuration.reading(time: time) { vault in
-            var clips: [Clip] = []
+    ) async throws -> ClipList {
+        guard (1...1_000_000).contains(limit) else { throw ServerError(.configuration, "--limit is 1 to 1000000.") }
+        return try await configuration.reading(time: time) { vault in
+            var list = ClipList()
             for id in try cameras(configuration, camera, vault) {
-                for record in try await vault.clips(camera: id, overlapping: range, limit: limit) {
-                    clips.append(
+                let records = try await vault.clips(camera: id, overlapping: range, limit: limit + 1)
+                if records.count > limit { list.isCut = true }
+                for record in records.prefix(limit) {
+                    list.clips.append(
                         Clip(
                             camera: id, run: record.identity.run, sequence: record.identity.sequence,
                             start: FileTime.iso(record.start), end: FileTime.iso(record.end), bytes: record.byteCount,
                             object: record.object, salvaged: record.isSalvaged))
                 }
             }
-            return clips
+            return list
         }
     }
 
