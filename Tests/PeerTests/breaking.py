@@ -13,7 +13,7 @@ def heavy(folder):
     """A camera of 16 Mbit/s: what hands its footage out is busy for so long that a signal comes in between."""
     film = folder / "noise.mp4"
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=640x360:rate=25:duration=4", "-vf", "noise=alls=100:allf=t",
+        ["ffmpeg", "-y", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=640x360:rate=25:duration=4", "-vf", "noise=alls=100:allf=t",
          "-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "25", "-pix_fmt", "yuv420p", "-b:v", "16M", "-maxrate", "16M", "-bufsize", "8M",
          str(film)], check=True)
     return {"hall": f"file:{film}"}
