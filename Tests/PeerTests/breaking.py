@@ -19,6 +19,12 @@ def heavy(folder):
     return {"hall": f"file:{film}"}
 
 
+def heeds():
+    """A shell that starts something in the background lets it ignore Ctrl-C, and with it all that it starts."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def broken_off(recorder, *arguments, seen, told):
     """Ctrl-C, SIGTERM and a closed terminal once `seen` is true of what the command fills: nothing of it stays, its place is free, and it
     says what is `told`. Gives how often that was tried until a signal came in time."""
@@ -36,7 +42,7 @@ def broken_off(recorder, *arguments, seen, told):
             target = recorder.folder / f"broken-{number}-{attempt}"
             process = subprocess.Popen(
                 [recorder.sudocam, *arguments, "--config", str(recorder.config), "-o", str(target), "--passphrase-fd", "0"],
-                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heeds)
             process.stdin.write(PASSPHRASE + "\n")
             process.stdin.close()
             # In slices: while it is looked at, it stands still, or a little footage is written before anybody has looked.

@@ -24,6 +24,19 @@ extension KeyCommands {
         _ configuration: Configuration, _ what: String, camera: String?, to recipient: AgeRecipient,
         output: OutputFile, _ credential: Credential, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void
     ) async throws -> Shared {
+        do {
+            return try await fill(output, configuration, what, camera, recipient, credential, progress)
+        } catch {
+            // At once: whoever listens for signals holds it too.
+            output.discard()
+            throw error
+        }
+    }
+
+    private static func fill(
+        _ output: OutputFile, _ configuration: Configuration, _ what: String, _ camera: String?,
+        _ recipient: AgeRecipient, _ credential: Credential, _ progress: @escaping @Sendable (Int, Int) -> Void
+    ) async throws -> Shared {
         // What lies in a remote only is shared too.
         try await configuration.reading(hasRemotes: true, time: time) { vault in
             let clip = try await clip(configuration, what, camera, vault)
