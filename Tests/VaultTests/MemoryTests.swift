@@ -13,9 +13,9 @@ import Testing
         URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         .deletingLastPathComponent().path + "/sudocam"
 
-    /// KiB by which two runs may differ, as the allocator's threads had it; 210 bytes of each clip more would be as much. It is
-    /// less than a tenth of the whole, where V46 allows a fifth.
-    private static let allowance = 4 << 10
+    /// KiB by which two runs may differ, as the allocator's threads had it (6.4 MiB were seen beside all other tests); 367 bytes of
+    /// each clip more would be as much. It is a tenth of the whole, where V46 allows a fifth.
+    private static let allowance = 7 << 10
     /// SQLite's page cache, 8 MiB (`Index.scratch`), is full after some 20 000 clips: smaller vaults take less.
     private static let (few, many) = (20_000, 40_000)
 
@@ -93,7 +93,10 @@ import Testing
         // What a whole verification reads besides is one object at a time.
         let commands = [["verify", "--quick"], ["clips", "--limit", "100", "--json"], ["retention", "plan"]]
         try await Self.fill(temporary, to: Self.few, from: 0)
-        let least = try commands.map { try Self.most($0 + config, temporary.folder) }
+        let least = try commands.map { command in
+            // One run may have been lucky with its threads.
+            max(try Self.most(command + config, temporary.folder), try Self.most(command + config, temporary.folder))
+        }
         try await Self.fill(temporary, to: Self.many, from: Self.few)
         for (index, command) in commands.enumerated() {
             // What is kept of each object is there every time, what the allocator did is not.
