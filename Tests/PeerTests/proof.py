@@ -36,6 +36,12 @@ class Proof:
     def bundle(self):
         recorder = self.tests.recorder("proof", {"hall": "test:?size=320x240&rate=25&gop=25"}, clip_seconds=2)
         recorder.start()
+        try:
+            return self.proves(recorder)
+        finally:
+            recorder.stop()
+
+    def proves(self, recorder):
         time.sleep(9)
         folder = recorder.folder / "evidence"
         prove = lambda *more, **options: recorder.command("prove", "--config", str(recorder.config), *more, **options)  # noqa: E731
