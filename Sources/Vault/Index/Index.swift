@@ -144,12 +144,7 @@ final class Index: Sendable {
     /// Empties the write-ahead log into the database. Nothing happens while somebody reads, or where the disk has no space for it.
     func giveBackLog() {
         guard log != nil else { return }
-        // Busy is an expected answer, and a commit waits: not for the reader too.
-        try? database.writeWithoutTransaction { db in
-            try db.execute(sql: "PRAGMA busy_timeout = 0")
-            _ = try? db.checkpoint(.truncate)
-            try db.execute(sql: "PRAGMA busy_timeout = \(Int(Self.patience * 1000))")
-        }
+        database.giveBackLog(patience: Self.patience)
     }
     private static func size(_ path: String) -> Int {
         (try? PosixFileSystem().attributes(path)?.count) ?? 0
@@ -258,6 +253,19 @@ final class Index: Sendable {
                 underlying: error)
         } catch {
             throw VaultError(.index, "The index cannot be used.", hint: hint, underlying: error)
+        }
+    }
+}
+
+extension DatabaseWriter {
+    /// Empties the write-ahead log into the database, unless somebody reads or the disk has no space for it.
+    /// - Parameter patience: seconds that this connection waits for others afterwards, as before.
+    func giveBackLog(patience: Double) {
+        // Busy is an expected answer, and a commit waits: not for the reader too.
+        try? writeWithoutTransaction { db in
+            try db.execute(sql: "PRAGMA busy_timeout = 0")
+            _ = try? db.checkpoint(.truncate)
+            try db.execute(sql: "PRAGMA busy_timeout = \(Int(patience * 1000))")
         }
     }
 }

@@ -49,6 +49,9 @@ final class RemoteState: Sendable {
         var oldestEvent: WallTime?
     }
 
+    /// Seconds that SQLite waits for another connection.
+    private static let patience = 5.0
+
     private let database: DatabaseQueue
     private static let upsertObject = """
         INSERT INTO object (object, bytes, rank, entry, end, state) VALUES (?, ?, ?, ?, ?, 0)
@@ -87,7 +90,7 @@ final class RemoteState: Sendable {
     private static func open(_ path: String) throws(VaultError) -> DatabaseQueue {
         try Index.wrapping {
             var configuration = Configuration()
-            configuration.busyMode = .timeout(5)
+            configuration.busyMode = .timeout(patience)
             configuration.prepareDatabase { db in
                 // The log's limits are the index'.
                 try db.execute(
@@ -442,14 +445,7 @@ final class RemoteState: Sendable {
                 [time.microseconds, after?.clipEnd.microseconds ?? .min, Data(after?.object.digest ?? []), limit])
         }
     }
-    /// Empties the write-ahead log into the database, where nobody reads and the disk has space for it.
-    func giveBackLog() {
-        try? database.writeWithoutTransaction { db in
-            try db.execute(sql: "PRAGMA busy_timeout = 0")
-            _ = try? db.checkpoint(.truncate)
-            try db.execute(sql: "PRAGMA busy_timeout = 5000")
-        }
-    }
+    func giveBackLog() { database.giveBackLog(patience: Self.patience) }
     enum Eviction: Int, Sendable {
         case here = 0
         case entered = 1
