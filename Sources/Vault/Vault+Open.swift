@@ -131,8 +131,8 @@ extension Vault {
             return try openWriting(layout, file, files, time, version, upgrades, givesUpDamage)
         } catch {
             // Damage that the index's opening did not meet: the second time it is made anew, as the note beside it asks.
-            guard Index.isDamage(error) else { throw error }
-            Index.noteDamage(at: layout.index)
+            guard SQLiteCache.isDamage(error) else { throw error }
+            SQLiteCache.noteDamage(at: layout.index)
             return try openWriting(layout, file, files, time, version, upgrades, givesUpDamage)
         }
     }
@@ -260,7 +260,7 @@ extension Vault {
         do throws(VaultError) {
             do throws(VaultError) {
                 // A long ledger is taken in at once, several times faster than on top of trees that are there.
-                if try Index.hasNote(ofDamageAt: layout.index, files) {
+                if try SQLiteCache.hasNote(ofDamageAt: layout.index, files) {
                     tell("The index was damaged and is made anew from the ledger.")
                 } else if !isMissing || count <= longLedger {
                     let index = try Index.writing(layout.index)
@@ -272,7 +272,7 @@ extension Vault {
                         } catch {
                             index.close()
                             // Half an index is none: the next start has to know that it was missing.
-                            if isMissing, error.code == .damaged { try Index.remove(layout.index, files) }
+                            if isMissing, error.code == .damaged { try SQLiteCache.remove(layout.index, files) }
                             throw error
                         }
                         return (index, isMissing)

@@ -161,6 +161,7 @@ class Remotes:
             ("V37: the server is gone and comes back: status and exit status say so, and nothing is lost", self.outage),
             ("killed again and again while it sends, the remote converges and nothing comes twice", self.killed),
             ("evicted clips play from the remote, and come back", self.evicted),
+            ("bytes of what is known of a remote are damaged: copying goes on by itself, and nothing is sent twice", self.forgotten),
             ("R7: shredding says that events go too, and what became of the remote's copy of the key", self.shredded),
             ("a drill restores an hour for real and finds every frame", self.drill),
             ("a reading node follows the remote, plays its newest clip, and changes nothing", self.reading),
@@ -625,6 +626,38 @@ class Remotes:
         self.command(recorder, "remote", "remove", "offsite")
         assert self.json(recorder, "remote", "list") == []
         return f"{len(ours)} objects, {frames} frames from there"
+
+    def forgotten(self):
+        proxy = Proxy(self.server.plain)
+        recorder = self.recorder("forgotten")
+        try:
+            recorder.start()
+            self.add(recorder, "forgotten", url=f"http://127.0.0.1:{proxy.port}/vault/forgotten")
+            time.sleep(7)
+            recorder.stop()
+            assert self.json(recorder, "remote", "sync", "offsite")["lagObjects"] == 0
+            before = {key for key in self.operator("forgotten").names() if key.startswith("objects/")}
+            state = recorder.folder / "vault/remotes/offsite.sqlite"
+            pages = bytearray(state.read_bytes())
+            assert len(before) >= 3 and len(pages) > 8 * 4096, (before, len(pages))
+            # The first page stays, so that it is use which meets the damage, not the opening.
+            pages[4096:] = bytes(number * 31 % 251 for number in range(len(pages) - 4096))
+            state.write_bytes(pages)
+            proxy.answers.clear()
+            recorder.start()
+            self.until(lambda: "damaged, and is made anew" in (recorder.folder / "serve.log").read_text(), 60, "told in the log")
+            self.until(lambda: self.status(recorder).get("objects", 0) > len(before), 60, "level again, with new clips")
+            self.until(lambda: "ALARM" not in self.command(recorder, "status", check=False).stdout, 60, "the alarm goes by itself")
+            recorder.stop()
+            assert self.json(recorder, "remote", "sync", "offsite")["lagObjects"] == 0
+            twice = [path for path, _ in proxy.answers if any(path.endswith(key) for key in before)]
+            assert not twice, f"sent twice: {twice}"
+            report = self.json(recorder, "remote", "verify", "offsite", "--all")
+            assert report["findings"] == [] and report["objects"] == len(self.clips(recorder)), report
+            return f"{len(before)} objects before, {report['objects']} after"
+        finally:
+            recorder.stop()
+            proxy.close()
 
     def proved(self, recorder, clips, name):
         folder = recorder.folder / name

@@ -111,6 +111,50 @@ struct RemoteBench {
     }
 
     @Test
+    func `damage to what is known of a remote is told as its own, costs no footage, and is put right when opened`()
+        async throws
+    {
+        var bench = try await EvictionTests.settled(count: 5)
+        try await bench.remote.listAgain(after: RemoteBench.day)
+        bench.temporary.time.advance(microseconds: 7_200_000_000)
+        #expect(try await bench.remote.evict().objects == 5)
+        await bench.vault.close()
+        let path = bench.temporary.path + "/remotes/offsite.sqlite"
+        var bytes = try bench.temporary.folder.contents("vault/remotes/offsite.sqlite")
+        // The first page stays, so that it is use which meets the damage, not the opening.
+        bytes.replaceSubrange(4096..., with: patternBytes(bytes.count - 4096))
+        try bench.temporary.folder.write(bytes, to: "vault/remotes/offsite.sqlite")
+        bench.store.forgetCalls()
+
+        let description = bench.remote.description
+        bench.vault = try await bench.temporary.open()
+        bench.remote = try bench.vault.use(description, store: bench.store)
+        do {
+            try await bench.remote.sync()
+            Issue.record("the damage was not met")
+        } catch {
+            #expect(error.code == .index && error.reason.contains("remotes/offsite.sqlite"))
+            #expect(error.hint?.contains("rebuild") == false)
+        }
+        #expect(FileManager.default.fileExists(atPath: path + ".damaged"))
+        // The ledger says that it lies elsewhere.
+        try await TemporaryVault.unlock(bench.vault)
+        let object = try await bench.vault.openObject(bench.clips[2])
+        #expect(try await object.read(at: 0, count: 1000) == Array(patternBytes(400_002)[..<1000]))
+
+        #expect(try await bench.vault.renewDamaged(bench.remote))
+        #expect(!bench.vault.remotes.contains { $0 === bench.remote })
+        await bench.vault.close()
+        bench.vault = try await bench.temporary.open()
+        bench.remote = try bench.vault.use(description, store: bench.store)
+        #expect(try await bench.vault.renewDamaged(bench.remote) == false)
+        try await bench.remote.sync()
+        #expect(bench.store.puts("objects/") == [])
+        #expect(try await bench.verify() == [])
+        #expect(try await bench.remote.status().evictedObjects == 5)
+    }
+
+    @Test
     func
         `V37 V38: whichever request fails, before or after it was carried out, the next passes bring the remote level`()
         async throws
@@ -272,6 +316,36 @@ struct RemoteBench {
         #expect(bench.store.objects.keys.count { $0.hasPrefix("epochs/") } == 1)
         try await bench.remote.sync()
         #expect(try await bench.verify() == [])
+    }
+
+    @Test func `R7: a remote whose description is damaged is named by a shredding, and costs the others nothing`()
+        async throws
+    {
+        var bench = try await RemoteBench()
+        try await bench.record(1)
+        bench.temporary.time.advance(microseconds: RemoteBench.day)
+        try await bench.remote.sync()
+        try bench.temporary.folder.write(Array("{".utf8), to: "vault/remotes/broken.json")
+        #expect(throws: VaultError(.damaged, "")) { try bench.vault.remoteDescriptions() }
+        var events = bench.vault.events.makeAsyncIterator()
+        #expect(try bench.vault.openRemotes().map(\.name) == ["offsite"])
+        guard case .alarm(let alarm) = await events.next() else {
+            Issue.record("no alarm")
+            return
+        }
+        #expect(alarm.hasPrefix("Remote broken cannot be used") && alarm.contains("broken.json"))
+        let report = try await bench.vault.shred(camera: RemoteBench.camera, day: bench.clips[0].start.utcDay)
+        // Opening them again tells again.
+        let copies = await bench.vault.destroyCopies(of: report.epochs)
+        #expect(copies.map(\.remote) == ["broken", "offsite"] && copies.map(\.outcome) == [.notDestroyed, .destroyed])
+        try FileManager.default.removeItem(atPath: bench.temporary.path + "/remotes/broken.json")
+        try bench.vault.openRemotes()
+        while let event = await events.next() {
+            if case .calm(let topic) = event {
+                #expect(topic == "Remote broken cannot be used")
+                break
+            }
+        }
     }
 
     @Test func `epoch keys stay off a remote, or go to another one alone`() async throws {

@@ -41,12 +41,7 @@ struct RemoteService: Service {
     /// Also those that could not be used before; of each that cannot, the vault tells why.
     private func open() {
         do throws(VaultError) {
-            let descriptions = try recorder.vault.remoteDescriptions()
-            let before = Set(recorder.vault.remotes.map(\.name))
-            guard descriptions.contains(where: { !before.contains($0.name) }) else { return }
-            for remote in try recorder.vault.openRemotes() where !before.contains(remote.name) {
-                recorder.clear(topic: "Remote \(remote.name) cannot be used")
-            }
+            try recorder.vault.openRemotes()
             recorder.clear(topic: "remotes")
         } catch {
             recorder.raise(alarm: "The remotes cannot be read: \(error)", topic: "remotes")
@@ -84,6 +79,12 @@ struct RemoteService: Service {
         var pokes = pokes.makeAsyncIterator()
         while !Task.isCancelled {
             do throws(VaultError) {
+                if try await recorder.vault.renewDamaged(remote) {
+                    logger.warning(
+                        "what was known of a remote was damaged, and is made anew from the ledger and its listing",
+                        metadata: ["remote": "\(remote.name)"])
+                    return
+                }
                 try await round(remote)
                 backoff = Backoff()
                 recorder.clear(topic: topic(remote))

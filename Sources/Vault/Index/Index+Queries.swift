@@ -334,7 +334,7 @@ extension Index {
     ) async throws(VaultError) -> Value {
         do { return try await database.read(body) } catch let error as VaultError { throw error } catch {
             noteDamage(error)
-            throw VaultError(.index, "The index could not be read.", hint: Self.hint, underlying: error)
+            throw VaultError(.index, "The index could not be read.", hint: Self.cache.hint, underlying: error)
         }
     }
 }

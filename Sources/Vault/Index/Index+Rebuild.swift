@@ -29,7 +29,7 @@ extension Index {
         isBulk: Bool, _ progress: (_ entries: Int) -> Void
     ) throws(VaultError) -> Replayed {
         let path = layout.index + ".new"
-        try remove(path, files)
+        try SQLiteCache.remove(path, files)
         // Made here, so that it gets our rights and stands in the folder; SQLite takes an empty file for a new database.
         let file = try files.open(path, .create)
         let new = try building(path)
@@ -40,7 +40,7 @@ extension Index {
             try new.settleDeletions(layout, files)
         } catch {
             new.close()
-            try? remove(path, files)
+            try? SQLiteCache.remove(path, files)
             throw error
         }
         new.close()
@@ -48,7 +48,7 @@ extension Index {
         try retire(layout.index, files)
         try files.rename(path, to: layout.index)
         try files.syncDirectory(layout.root)
-        try files.remove(layout.index + noteSuffix)
+        try files.remove(SQLiteCache.note(layout.index))
         return replayed
     }
 
@@ -76,24 +76,19 @@ extension Index {
         }
     }
 
-    /// The database first: a log without one is ignored by SQLite, a database without its log may be torn.
-    static func remove(_ path: String, _ files: any FileSystem) throws(VaultError) {
-        for suffix in ["", "-wal", "-shm", "-journal"] { try files.remove(path + suffix) }
-    }
-
     /// A rename over a database whose write-ahead log still lies there would give the log to the new one: it is taken in
     /// first, and where that fails the old index goes before the new one comes.
     private static func retire(_ path: String, _ files: any FileSystem) throws(VaultError) {
-        guard try files.attributes(path) != nil else { return try remove(path, files) }
+        guard try files.attributes(path) != nil else { return try SQLiteCache.remove(path, files) }
         do {
             let old = try DatabaseQueue(path: path)
             try old.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA journal_mode = DELETE") }
             try old.close()
         } catch {
-            return try remove(path, files)
+            return try SQLiteCache.remove(path, files)
         }
         for suffix in ["-wal", "-journal"] where try files.attributes(path + suffix) != nil {
-            return try remove(path, files)
+            return try SQLiteCache.remove(path, files)
         }
     }
 

@@ -223,51 +223,16 @@ final class Index: Sendable {
         ("sealing", ["epoch"], ""),
     ]
 
-    static let hint = "It only caches the ledger: stop SudoCam, and `sudocam rebuild` makes it anew."
+    static let cache = SQLiteCache(
+        name: "The index", hint: "It only caches the ledger: stop SudoCam, and `sudocam rebuild` makes it anew.")
 
-    /// Whether SQLite met bytes that are no database.
-    static func isDamage(_ error: any Error) -> Bool {
-        let error = (error as? VaultError)?.underlying ?? error
-        return [.SQLITE_CORRUPT, .SQLITE_NOTADB].contains((error as? DatabaseError)?.resultCode)
-    }
-    /// Of the one that writes: a file beside the database asks the next start to make it anew.
+    /// Of the one that writes: asks the next start to make it anew when that is what the error means.
     func noteDamage(_ error: any Error) {
-        guard let path, Self.isDamage(error) else { return }
-        Self.noteDamage(at: path)
+        guard let path, SQLiteCache.isDamage(error) else { return }
+        SQLiteCache.noteDamage(at: path)
     }
-    static func noteDamage(at path: String) {
-        _ = FileManager.default.createFile(atPath: path + noteSuffix, contents: nil)
-    }
-    static func hasNote(ofDamageAt path: String, _ files: any FileSystem) throws(VaultError) -> Bool {
-        try files.attributes(path + noteSuffix) != nil
-    }
-    static let noteSuffix = ".damaged"
-
     /// Turns what SQLite throws into the vault's error.
-    static func wrapping<Value>(_ body: () throws -> Value) throws(VaultError) -> Value {
-        do { return try body() } catch let error as VaultError { throw error } catch let error as DatabaseError
-            where error.resultCode == .SQLITE_FULL
-        {
-            throw VaultError(
-                .noSpace, "The index found no space on the disk.", hint: "Free space or shorten retention.",
-                underlying: error)
-        } catch {
-            throw VaultError(.index, "The index cannot be used.", hint: hint, underlying: error)
-        }
-    }
-}
-
-extension DatabaseWriter {
-    /// Empties the write-ahead log into the database, unless somebody reads or the disk has no space for it.
-    /// - Parameter patience: seconds that this connection waits for others afterwards, as before.
-    func giveBackLog(patience: Double) {
-        // Busy is an expected answer, and a commit waits: not for the reader too.
-        try? writeWithoutTransaction { db in
-            try db.execute(sql: "PRAGMA busy_timeout = 0")
-            _ = try? db.checkpoint(.truncate)
-            try db.execute(sql: "PRAGMA busy_timeout = \(Int(patience * 1000))")
-        }
-    }
+    static func wrapping<Value>(_ body: () throws -> Value) throws(VaultError) -> Value { try cache.wrapping(body) }
 }
 
 extension ClipRecord {

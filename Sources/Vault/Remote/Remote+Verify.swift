@@ -361,13 +361,25 @@ extension Vault {
     public func destroyCopies(of epochs: [EpochID]) async -> [KeyCopy] {
         let known = (try? openRemotes()) ?? []
         var copies: [KeyCopy] = []
-        for description in (try? remoteDescriptions()) ?? [] where description.contents != .withoutEpochKeys {
-            guard let remote = known.first(where: { $0.name == description.name }) else {
-                copies.append(
-                    KeyCopy(remote: description.name, outcome: .notDestroyed, why: "the remote cannot be used now"))
-                continue
+        func failed(_ name: String, _ why: String) {
+            copies.append(KeyCopy(remote: name, outcome: .notDestroyed, why: why))
+        }
+        let described: [(name: String, description: Result<RemoteDescription, VaultError>)]
+        do throws(VaultError) { described = try Self.described(layout, files) } catch {
+            failed("(unknown)", "the remotes cannot be read: \(error.reason)")
+            return copies
+        }
+        for (name, description) in described {
+            switch description {
+            case .failure(let error): failed(name, error.reason)
+            case .success(let description):
+                guard description.contents != .withoutEpochKeys else { continue }
+                guard let remote = known.first(where: { $0.name == name }) else {
+                    failed(name, "the remote cannot be used now")
+                    continue
+                }
+                copies.append(await remote.destroy(epochs))
             }
-            copies.append(await remote.destroy(epochs))
         }
         return copies
     }

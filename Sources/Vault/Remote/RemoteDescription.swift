@@ -147,7 +147,7 @@ public struct RemoteDescription: Codable, Sendable, Hashable {
         else {
             throw VaultError(
                 .damaged, "\(path) has a limit, a time or a size that cannot be.",
-                hint: "Put it right with `sudocam remote set`, or remove the file and add the remote again.")
+                hint: "Remove the file and add the remote again.")
         }
     }
     /// µs: far beyond every clip, and far from overflow.

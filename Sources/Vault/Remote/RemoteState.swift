@@ -53,24 +53,47 @@ final class RemoteState: Sendable {
     private static let patience = 5.0
 
     private let database: DatabaseQueue
+    private let cache: SQLiteCache
+    /// Of the writing process; nil where it is only read.
+    private let path: String?
     private static let upsertObject = """
         INSERT INTO object (object, bytes, rank, entry, end, state) VALUES (?, ?, ?, ?, ?, 0)
         ON CONFLICT (object) DO UPDATE SET entry = excluded.entry, rank = excluded.rank, end = excluded.end
         """
 
-    /// Makes it when it is missing or unusable. Errors: `.index`, `.noSpace`.
+    /// Makes it when it is missing, unusable, or was found to be damaged. Errors: `.index`, `.noSpace`.
     init(_ path: String) throws(VaultError) {
-        do throws(VaultError) { database = try Self.open(path) } catch {
+        self.path = path
+        cache = Self.cache(path)
+        let files = PosixFileSystem()
+        // The listing of the remote tells again what it knew.
+        if try SQLiteCache.hasNote(ofDamageAt: path, files) { try Self.remove(path, files) }
+        do throws(VaultError) { database = try Self.open(path, cache) } catch {
             guard error.code == .index else { throw error }
-            // A cache: the listing of the remote tells again what it knew.
-            for suffix in ["", "-wal", "-shm"] { try PosixFileSystem().remove(path + suffix) }
-            database = try Self.open(path)
+            try Self.remove(path, files)
+            database = try Self.open(path, cache)
         }
+    }
+
+    /// The note last: cut off before, the next start goes on.
+    static func remove(_ path: String, _ files: any FileSystem) throws(VaultError) {
+        try SQLiteCache.remove(path, files)
+        try files.remove(SQLiteCache.note(path))
+    }
+    private static func cache(_ path: String) -> SQLiteCache {
+        SQLiteCache(
+            name: "remotes/\(URL(fileURLWithPath: path).lastPathComponent)",
+            hint: """
+                It only caches the ledger and the remote's listing. Damaged, it is made anew when it is opened next; else look at \
+                the vault's disk.
+                """)
     }
 
     /// For a vault that is only read: beside whoever writes it, on any medium. Empty where nothing can be read; then the ledger
     /// says what lies elsewhere.
     init(reading path: String) throws(VaultError) {
+        self.path = nil
+        cache = Self.cache(path)
         for options in Index.readingOptions {
             var configuration = Configuration()
             configuration.readonly = true
@@ -84,11 +107,11 @@ final class RemoteState: Sendable {
             self.database = database
             return
         }
-        database = try Self.open(":memory:")
+        database = try Self.open(":memory:", cache)
     }
 
-    private static func open(_ path: String) throws(VaultError) -> DatabaseQueue {
-        try Index.wrapping {
+    private static func open(_ path: String, _ cache: SQLiteCache) throws(VaultError) -> DatabaseQueue {
+        try cache.wrapping {
             var configuration = Configuration()
             configuration.busyMode = .timeout(patience)
             configuration.prepareDatabase { db in
@@ -149,10 +172,23 @@ final class RemoteState: Sendable {
     func close() { try? database.close() }
 
     func write<Value>(_ body: (Database) throws -> Value) throws(VaultError) -> Value {
-        try Index.wrapping { try database.write(body) }
+        try noting { try database.write(body) }
     }
     func read<Value>(_ body: (Database) throws -> Value) throws(VaultError) -> Value {
-        try Index.wrapping { try database.read(body) }
+        try noting { try database.read(body) }
+    }
+    /// Whether damage was met; opened again it is made anew.
+    var isNotedDamaged: Bool {
+        get throws(VaultError) {
+            guard let path else { return false }
+            return try SQLiteCache.hasNote(ofDamageAt: path, PosixFileSystem())
+        }
+    }
+    private func noting<Value>(_ body: () throws -> Value) throws(VaultError) -> Value {
+        do throws(VaultError) { return try cache.wrapping(body) } catch {
+            if let path, SQLiteCache.isDamage(error) { SQLiteCache.noteDamage(at: path) }
+            throw error
+        }
     }
 
     // MARK: Numbers

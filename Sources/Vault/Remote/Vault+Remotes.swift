@@ -6,18 +6,29 @@ extension Vault {
     public static func remotes(
         at path: String, files: any FileSystem = PosixFileSystem()
     ) throws(VaultError) -> [RemoteDescription] {
-        let layout = Layout(path)
+        try described(Layout(path), files).map { (remote) throws(VaultError) in try remote.description.get() }
+    }
+    /// Each by its file's name: a damaged one costs the others nothing.
+    static func described(
+        _ layout: Layout, _ files: any FileSystem
+    ) throws(VaultError) -> [(name: String, description: Result<RemoteDescription, VaultError>)] {
         guard try files.attributes(layout.remotes) != nil else { return [] }
-        var found: [RemoteDescription] = []
-        for name in try files.list(layout.remotes).sorted() where name.hasSuffix(".json") {
-            let path = layout.remotes + "/" + name
-            let description = try RemoteDescription(parsing: try files.contents(path, limit: 1 << 20), path: path)
-            guard name == description.name + ".json" else {
-                throw VaultError(.damaged, "\(path) describes remote \(description.name).")
+        return try files.list(layout.remotes).sorted().filter { $0.hasSuffix(".json") }.map { file in
+            let name = String(file.dropLast(5))
+            do throws(VaultError) {
+                let path = layout.remote(name)
+                let description = try RemoteDescription(
+                    parsing: try files.contents(path, limit: 1 << 20), path: path)
+                guard description.name == name else {
+                    throw VaultError(
+                        .damaged, "\(path) describes remote \(description.name).",
+                        hint: "Give the file its old name, or remove it and add the remote again.")
+                }
+                return (name, .success(description))
+            } catch {
+                return (name, .failure(error))
             }
-            found.append(description)
         }
-        return found
     }
     public func remoteDescriptions() throws(VaultError) -> [RemoteDescription] {
         try Self.remotes(at: layout.root, files: files)
@@ -118,7 +129,7 @@ extension Vault {
         }
         try await close(remote)
         try files.remove(layout.remote(name))
-        for suffix in ["", "-wal", "-shm"] { try files.remove(layout.remoteState(name) + suffix) }
+        try RemoteState.remove(layout.remoteState(name), files)
         try files.syncDirectory(layout.remotes)
     }
     static func unknownRemote(_ name: String) -> VaultError {
@@ -128,15 +139,24 @@ extension Vault {
     // MARK: In use
 
     /// Uses all that are set up from now on: for reading what lies there only, and for whoever keeps them level. One that cannot be
-    /// used (credentials, certificate) is told as an alarm, and costs the others nothing.
+    /// used (credentials, certificate, its file is damaged) is told as an alarm, and costs the others nothing.
     @discardableResult
     public func openRemotes() throws(VaultError) -> [Remote] {
-        for description in try remoteDescriptions() {
-            guard !openedRemotes.withLock({ $0.contains { $0.name == description.name } }) else { continue }
-            do throws(VaultError) { try openRemote(description) } catch {
-                hub.send(.alarm("Remote \(description.name) cannot be used: \(error)"))
+        func topic(_ name: String) -> String { "Remote \(name) cannot be used" }
+        var refused: Set<String> = []
+        for (name, description) in try Self.described(layout, files) {
+            guard !openedRemotes.withLock({ $0.contains { $0.name == name } }) else { continue }
+            do throws(VaultError) { try openRemote(try description.get()) } catch {
+                refused.insert(name)
+                hub.send(.alarm("\(topic(name)): \(error)"))
             }
         }
+        // Put right, or removed.
+        let calm = refusedRemotes.withLock { before in
+            defer { before = refused }
+            return before.subtracting(refused)
+        }
+        for name in calm { hub.send(.calm(topic(name))) }
         return openedRemotes.withLock { $0 }
     }
     @discardableResult
@@ -144,6 +164,15 @@ extension Vault {
         let remote = try Remote(description, self, store: try description.store(time: time))
         openedRemotes.withLock { $0.append(remote) }
         return remote
+    }
+    /// When bytes of what is known of a remote were found to be damaged: that is forgotten, and the remote used anew as another
+    /// `Remote`; the ledger and its listing tell the rest.
+    /// - Returns: whether it was so.
+    public func renewDamaged(_ remote: Remote) async throws(VaultError) -> Bool {
+        guard try await remote.on({ (state) throws(VaultError) in try state.isNotedDamaged }) else { return false }
+        try await close(remote)
+        try openRemotes()
+        return true
     }
     private func close(_ remote: Remote) async throws(VaultError) {
         openedRemotes.withLock { remotes in remotes.removeAll { $0 === remote } }
@@ -167,14 +196,20 @@ extension Vault {
     /// One that is known to have an object; of several the first whose server can be reached as far as anybody knows.
     func remote(having object: ObjectID) throws(VaultError) -> Remote? {
         var doubtful: Remote?
+        var unknown: Remote?
         let remotes = openedRemotes.withLock { $0 }.filter { $0.description.contents != .onlyEpochKeys }
         for remote in remotes {
-            guard try remote.state.has(object) else { continue }
+            do throws(VaultError) { guard try remote.state.has(object) else { continue } } catch {
+                // A damaged cache costs no footage: the ledger says below that it lies elsewhere.
+                guard error.code == .index else { throw error }
+                unknown = unknown ?? remote
+                continue
+            }
             guard remote.progress.withLock({ $0.failure }) != nil else { return remote }
             doubtful = remote
         }
         // What remotes have may not be known yet, because their state was lost; the ledger says that it lies elsewhere.
-        guard doubtful == nil, let first = remotes.first else { return doubtful }
+        guard doubtful == nil, let first = unknown ?? remotes.first else { return doubtful }
         if mode == .mirror { return first }
         return try index.isEvicted(object) ? first : nil
     }
