@@ -27,7 +27,14 @@ for kind, port in zip(["account", "container", "object"], ports):
     ring.rebalance()
     ring.get_ring().save(f"{folder}/{kind}.ring.gz")
 """
-RUN = "import sys; from swift.common.wsgi import run_wsgi; sys.exit(run_wsgi(sys.argv[1], sys.argv[2], verbose=True))"
+# It reads `swift.conf` before a server's own configuration says where that lies: /etc/swift, which only Debian's `swift` makes.
+RUN = """
+import os, sys
+from swift.common import utils
+utils.set_swift_dir(os.path.dirname(sys.argv[1]))
+from swift.common.wsgi import run_wsgi
+sys.exit(run_wsgi(sys.argv[1], sys.argv[2], verbose=True))
+"""
 COMMON = """
 [DEFAULT]
 bind_ip = 127.0.0.1
