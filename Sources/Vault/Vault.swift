@@ -62,8 +62,8 @@ public final class Vault: Sendable {
     let recording = Mutex(Recording())
     /// In use since `openRemotes`.
     let openedRemotes = Mutex<[Remote]>([])
-    /// Told as not usable, by name.
-    let refusedRemotes = Mutex<Set<String>>([])
+    /// Why `openRemotes` could not use one when it last looked, by name.
+    let refusedRemotes = Mutex<[String: VaultError]>([:])
     let retention = Mutex(RetentionState())
     /// What was deleted since the vault was opened, by cause without a rule's number: by rules, for space, by order.
     let deletedSoFar = Mutex<[String: DeletedSoFar]>([:])

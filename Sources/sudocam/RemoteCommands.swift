@@ -187,12 +187,13 @@ extension RemoteCommand {
 
         func run() async throws {
             try await reporting {
-                let statuses = try await RemoteCommands.status(try configuration.read(), name)
+                let (statuses, outOfUse) = try await RemoteCommands.status(try configuration.read(), name)
                 try output.print(statuses) {
-                    statuses.isEmpty
-                        ? "No remotes. `sudocam remote add` sets one up." : statuses.map(text).joined(separator: "\n")
+                    if !statuses.isEmpty { return statuses.map(text).joined(separator: "\n") }
+                    return outOfUse.isEmpty ? "No remotes. `sudocam remote add` sets one up." : "No remote is in use."
                 }
-                if statuses.contains(where: { $0.failure != nil }) { throw ExitCode(5) }
+                for sentence in outOfUse { FileHandle.standardError.write(Data("sudocam: \(sentence)\n".utf8)) }
+                if !outOfUse.isEmpty || statuses.contains(where: { $0.failure != nil }) { throw ExitCode(5) }
             }
         }
     }

@@ -270,6 +270,15 @@ class Remotes:
             objects = [name for name in names if name.startswith("objects/")]
             assert len(objects) >= 3 and "ledger/checkpoint" in names and "vault.json" in names and "keys/owner.age" not in names, names
             self.secrets(recorder)
+            # Another one's description that is damaged is named, and costs this one nothing.
+            broken = recorder.folder / "vault/remotes/broken.json"
+            broken.write_text("{")
+            told = self.command(recorder, "remote", "status", check=False)
+            assert told.returncode == 5 and "sudocam: Remote broken cannot be used: " in told.stderr and "broken.json" in told.stderr, told
+            assert told.stdout.startswith("offsite ") and "FAILS" not in told.stdout, told
+            broken.unlink()
+            self.until(lambda: self.command(recorder, "remote", "status", check=False).returncode == 0, 10, "it is gone")
+            self.until(lambda: "ALARM" not in self.command(recorder, "status", check=False).stdout, 40, "the alarm goes by itself")
             return f"{len(objects)} objects"
         finally:
             recorder.stop()

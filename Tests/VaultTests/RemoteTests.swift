@@ -334,12 +334,14 @@ struct RemoteBench {
             return
         }
         #expect(alarm.hasPrefix("Remote broken cannot be used") && alarm.contains("broken.json"))
+        #expect(bench.vault.remotesOutOfUse == [alarm])
         let report = try await bench.vault.shred(camera: RemoteBench.camera, day: bench.clips[0].start.utcDay)
         // Opening them again tells again.
         let copies = await bench.vault.destroyCopies(of: report.epochs)
         #expect(copies.map(\.remote) == ["broken", "offsite"] && copies.map(\.outcome) == [.notDestroyed, .destroyed])
         try FileManager.default.removeItem(atPath: bench.temporary.path + "/remotes/broken.json")
         try bench.vault.openRemotes()
+        #expect(bench.vault.remotesOutOfUse == [])
         while let event = await events.next() {
             if case .calm(let topic) = event {
                 #expect(topic == "Remote broken cannot be used")

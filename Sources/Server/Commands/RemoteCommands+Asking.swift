@@ -100,11 +100,13 @@ extension RemoteCommands {
     public static func list(_ configuration: Configuration) throws -> [Described] {
         try Vault.remotes(at: configuration.vault).map(Described.init)
     }
-    public static func status(_ configuration: Configuration, _ name: String?) async throws -> [Status] {
-        guard let statuses = try await ask(configuration, Request(action: .status, name: name)).statuses else {
-            throw silent
-        }
-        return statuses.map(Status.init)
+    /// - Returns: of each remote that is in use, and a sentence on each that cannot be.
+    public static func status(
+        _ configuration: Configuration, _ name: String?
+    ) async throws -> (statuses: [Status], outOfUse: [String]) {
+        let answer = try await ask(configuration, Request(action: .status, name: name))
+        guard let statuses = answer.statuses else { throw silent }
+        return (statuses.map(Status.init), answer.outOfUse ?? [])
     }
     public static func sync(
         _ configuration: Configuration, _ name: String, progress: @escaping @Sendable (Progress) -> Void

@@ -79,6 +79,8 @@ public enum RemoteCommands {
     struct Answer: Codable, Sendable {
         var description: RemoteDescription?
         var statuses: [RemoteStatus]?
+        /// Sentences on those that have no status, because they cannot be used.
+        var outOfUse: [String]?
         var report: RemoteReport?
         var evicted: Evicted?
         var backfill: BackfillReport?
@@ -105,7 +107,7 @@ public enum RemoteCommands {
             }
             var statuses: [RemoteStatus] = []
             for remote in remotes { statuses.append(try await remote.status()) }
-            return Answer(statuses: statuses)
+            return Answer(statuses: statuses, outOfUse: request.name == nil ? vault.remotesOutOfUse : [])
         }
         guard let name = request.name else { throw VaultError(.invalid, "Which remote?") }
         switch request.action {

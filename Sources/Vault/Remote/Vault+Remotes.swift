@@ -143,18 +143,18 @@ extension Vault {
     @discardableResult
     public func openRemotes() throws(VaultError) -> [Remote] {
         func topic(_ name: String) -> String { "Remote \(name) cannot be used" }
-        var refused: Set<String> = []
+        var refused: [String: VaultError] = [:]
         for (name, description) in try Self.described(layout, files) {
             guard !openedRemotes.withLock({ $0.contains { $0.name == name } }) else { continue }
             do throws(VaultError) { try openRemote(try description.get()) } catch {
-                refused.insert(name)
+                refused[name] = error
                 hub.send(.alarm("\(topic(name)): \(error)"))
             }
         }
         // Put right, or removed.
         let calm = refusedRemotes.withLock { before in
             defer { before = refused }
-            return before.subtracting(refused)
+            return before.keys.filter { refused[$0] == nil }
         }
         for name in calm { hub.send(.calm(topic(name))) }
         return openedRemotes.withLock { $0 }
@@ -182,6 +182,10 @@ extension Vault {
         await remote.turn.give()
     }
     public var remotes: [Remote] { openedRemotes.withLock { $0 } }
+    /// A sentence for each that could not be used when `openRemotes` last looked, by name.
+    public var remotesOutOfUse: [String] {
+        refusedRemotes.withLock { $0 }.sorted { $0.key < $1.key }.map { "Remote \($0) cannot be used: \($1)" }
+    }
 
     /// Errors: `.notFound`; those of opening it.
     public func remote(named name: String) throws(VaultError) -> Remote {
