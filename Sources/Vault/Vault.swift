@@ -62,8 +62,8 @@ public final class Vault: Sendable {
     let recording = Mutex(Recording())
     /// In use since `openRemotes`.
     let openedRemotes = Mutex<[Remote]>([])
-    /// Why `openRemotes` could not use one when it last looked, by name.
-    let refusedRemotes = Mutex<[String: VaultError]>([:])
+    /// Of those that could not be used when `openRemotes` last looked, by name: the alarm.
+    let refusedRemotes = Mutex<[String: String]>([:])
     let retention = Mutex(RetentionState())
     /// What was deleted since the vault was opened, by cause without a rule's number: by rules, for space, by order.
     let deletedSoFar = Mutex<[String: DeletedSoFar]>([:])

@@ -170,6 +170,7 @@ final class RemoteState: Sendable {
     }
 
     func close() { try? database.close() }
+    func giveBackLog() { database.giveBackLog(patience: Self.patience) }
 
     func write<Value>(_ body: (Database) throws -> Value) throws(VaultError) -> Value {
         try noting { try database.write(body) }
@@ -214,7 +215,7 @@ final class RemoteState: Sendable {
     func set(_ key: Key, _ value: Int64) throws(VaultError) {
         try write { db in try Self.set(key, value, db) }
     }
-    private static func set(_ key: Key, _ value: Int64, _ db: Database) throws {
+    static func set(_ key: Key, _ value: Int64, _ db: Database) throws {
         try db.cachedStatement(sql: "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)")
             .execute(arguments: [key.rawValue, value])
     }
@@ -372,186 +373,6 @@ final class RemoteState: Sendable {
         }
     }
 
-    // MARK: Listings
-
-    /// A page of a whole listing. What is there and was thought to be waiting is not sent again.
-    ///
-    /// - Parameters:
-    ///   - began: when the listing began.
-    ///   - settle: µs; what was sent later than that before `began` is not proven by it (V5).
-    /// - Returns: objects there that no row knows.
-    func listed(
-        _ page: [(object: ObjectID, bytes: Int)], began: WallTime, settle: Int64
-    ) throws(VaultError) -> [ObjectID] {
-        try write { db in
-            var unknown: [ObjectID] = []
-            try db.execute(sql: "CREATE TEMP TABLE IF NOT EXISTS seen (object BLOB PRIMARY KEY NOT NULL) WITHOUT ROWID")
-            for (object, bytes) in page {
-                let name = Data(object.digest)
-                guard
-                    let row = try GRDB.Row.fetchOne(
-                        db.cachedStatement(sql: "SELECT bytes, state, sent, bad FROM object WHERE object = ?"),
-                        arguments: [name])
-                else {
-                    unknown.append(object)
-                    continue
-                }
-                guard row["bytes"] as Int == bytes, !(row["bad"] as Bool) else { continue }
-                try db.cachedStatement(sql: "INSERT OR IGNORE INTO seen (object) VALUES (?)").execute(arguments: [name])
-                let sent = row["sent"] as Int64?
-                switch Object(rawValue: row["state"]) {
-                case .waiting, .begun, .unsendable:
-                    // It came whole without our hearing of it. From now on its time to settle runs.
-                    try db.cachedStatement(sql: "UPDATE object SET state = 2, sent = ? WHERE object = ?")
-                        .execute(arguments: [began.microseconds, name])
-                case .sent where (sent ?? .max) <= began.microseconds.subtractingSaturating(settle):
-                    try db.cachedStatement(sql: "UPDATE object SET state = 3 WHERE object = ?")
-                        .execute(arguments: [name])
-                default: break
-                }
-            }
-            return unknown
-        }
-    }
-    func beginListing() throws(VaultError) {
-        try write { db in try db.execute(sql: "DROP TABLE IF EXISTS temp.seen") }
-    }
-    /// What should be there and was not in the whole listing, or with another size, up to `limit` of them: those that lie here
-    /// still are sent again.
-    func endListing(began: WallTime, limit: Int) throws(VaultError) -> (missing: Int, named: [Row]) {
-        try write { db in
-            try db.execute(sql: "CREATE TEMP TABLE IF NOT EXISTS seen (object BLOB PRIMARY KEY NOT NULL) WITHOUT ROWID")
-            let absent = """
-                WHERE state IN (2, 3) AND coalesce(sent, 0) <= ?1
-                AND NOT EXISTS (SELECT 1 FROM temp.seen AS s WHERE s.object = object.object)
-                """
-            let count =
-                try Int.fetchOne(db, sql: "SELECT count(*) FROM object \(absent)", arguments: [began.microseconds]) ?? 0
-            let named = try Row.all(db, absent + " LIMIT \(max(0, limit))", [began.microseconds])
-            try db.execute(
-                sql: "UPDATE object SET state = 1, proven = 0 \(absent) AND evicted = 0",
-                arguments: [began.microseconds])
-            try db.execute(
-                sql: "UPDATE object SET state = 6, proven = 0 \(absent) AND evicted > 0",
-                arguments: [began.microseconds])
-            try db.execute(sql: "DROP TABLE temp.seen")
-            try Self.set(.listed, began.microseconds, db)
-            return (count, named)
-        }
-    }
-
-    /// An object there was read: what it says of itself now counts, whatever was read before.
-    func read(_ object: ObjectID, isGood: Bool) throws(VaultError) {
-        try write { db in
-            try db.execute(
-                sql: isGood
-                    ? "UPDATE object SET proven = 1, bad = 0, state = CASE WHEN state = 6 THEN 2 ELSE state END WHERE object = ?"
-                    : "UPDATE object SET proven = 0, bad = 1, state = CASE evicted WHEN 0 THEN 1 ELSE 6 END WHERE object = ?",
-                arguments: [Data(object.digest)])
-        }
-    }
-    /// What should be there. Also what was read as damaged and lies nowhere else: another reading may find it good, a server may
-    /// have mended it.
-    private static let expected = "(state IN (2, 3) OR state = 6 AND bad = 1)"
-
-    /// `count` objects by chance among those that should be there; nil: all, in order behind `after`.
-    func sample(_ count: Int?, after: ObjectID? = nil) throws(VaultError) -> [Row] {
-        try read { db in
-            guard let count else {
-                return try Row.all(
-                    db, "WHERE \(Self.expected) AND object > ? ORDER BY object LIMIT 256",
-                    [after.map { Data($0.digest) } ?? Data()])
-            }
-            return try Row.all(db, "WHERE \(Self.expected) ORDER BY random() LIMIT ?", [count])
-        }
-    }
-
-    // MARK: Eviction
-
-    /// Oldest first: proven to be there twice over, and ended by then.
-    /// - Parameter after: the last row of the page before; nil: the first page.
-    func evictable(endedBy time: WallTime, after: Row? = nil, limit: Int) throws(VaultError) -> [Row] {
-        try read { db in
-            try Row.all(
-                db,
-                """
-                WHERE state = 3 AND evicted = 0 AND proven = 1 AND end <= ? AND (end, object) > (?, ?)
-                ORDER BY end, object LIMIT ?
-                """,
-                [time.microseconds, after?.clipEnd.microseconds ?? .min, Data(after?.object.digest ?? []), limit])
-        }
-    }
-    func giveBackLog() { database.giveBackLog(patience: Self.patience) }
-    enum Eviction: Int, Sendable {
-        case here = 0
-        case entered = 1
-        case gone = 2
-    }
-    func evicted(_ objects: [ObjectID], _ eviction: Eviction) throws(VaultError) {
-        try write { db in
-            for object in objects {
-                try db.cachedStatement(sql: "UPDATE object SET evicted = ? WHERE object = ?")
-                    .execute(arguments: [eviction.rawValue, Data(object.digest)])
-            }
-        }
-    }
-    func evictionsToFinish(limit: Int) throws(VaultError) -> [Row] {
-        try read { db in try Row.all(db, "WHERE evicted = 1 AND state = 3 AND proven = 1 LIMIT ?", [limit]) }
-    }
-    /// Not proven yet though listed: candidates for one full read where the server's checksums mean nothing.
-    func unproven(limit: Int, endedBy time: WallTime) throws(VaultError) -> [Row] {
-        try read { db in
-            try Row.all(
-                db, "WHERE state = 3 AND evicted < 2 AND proven = 0 AND end <= ? ORDER BY end LIMIT ?",
-                [time.microseconds, limit])
-        }
-    }
-    /// Whether it is there as far as anybody knows.
-    func has(_ object: ObjectID) throws(VaultError) -> Bool {
-        guard let row = try row(object) else { return false }
-        return row.state == .sent || row.state == .listed || row.state == .doomed || row.state == .kept
-    }
-
-    // MARK: Restoring
-
-    /// Newest first, what the remote has.
-    func present(before entry: Int64, limit: Int) throws(VaultError) -> [(row: Row, entry: Int64)] {
-        try read { db in
-            try GRDB.Row.fetchAll(
-                db, sql: Row.columns + " WHERE state IN (2, 3) AND entry < ? ORDER BY entry DESC LIMIT ?",
-                arguments: [entry, limit]
-            ).map { (try Row($0), $0["entry"]) }
-        }
-    }
-    func absentTotal() throws(VaultError) -> (objects: Int, bytes: Int) {
-        try read { db in
-            let row = try GRDB.Row.fetchOne(
-                db,
-                sql:
-                    "SELECT count(*) AS n, ifnull(sum(bytes), 0) AS bytes FROM object WHERE \(Self.expected) AND evicted > 0"
-            )
-            return (row?["n"] ?? 0, row?["bytes"] ?? 0)
-        }
-    }
-    /// A reading node's: the ledger that was there names it.
-    func assumed(_ object: ObjectID) throws(VaultError) {
-        try write { db in
-            try db.cachedStatement(sql: "UPDATE object SET state = 2, evicted = 2 WHERE object = ? AND state < 2")
-                .execute(arguments: [Data(object.digest)])
-        }
-    }
-    /// Newest first, what does not lie here.
-    func absent(before entry: Int64, limit: Int) throws(VaultError) -> [(row: Row, entry: Int64)] {
-        try read { db in
-            try GRDB.Row.fetchAll(
-                db,
-                sql: Row.columns
-                    + " WHERE \(Self.expected) AND evicted > 0 AND entry < ? ORDER BY entry DESC LIMIT ?",
-                arguments: [entry, limit]
-            ).map { (try Row($0), $0["entry"]) }
-        }
-    }
-
     // MARK: Status
 
     func lag() throws(VaultError) -> Lag {
@@ -588,14 +409,18 @@ final class RemoteState: Sendable {
 }
 
 extension RemoteState.Row {
-    fileprivate static let columns = "SELECT object, bytes, state, proven, sent, end, evicted, bad, entry FROM object"
+    /// What should be there. Also what was read as damaged and lies nowhere else: another reading may find it good, a server may
+    /// have mended it.
+    static let expected = "(state IN (2, 3) OR state = 6 AND bad = 1)"
 
-    fileprivate static func all(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> [Self] {
+    static let columns = "SELECT object, bytes, state, proven, sent, end, evicted, bad, entry FROM object"
+
+    static func all(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> [Self] {
         try GRDB.Row.fetchAll(
             db.cachedStatement(sql: columns + " " + condition), arguments: arguments
         ).map { try Self($0) }
     }
-    fileprivate init(_ row: GRDB.Row) throws {
+    init(_ row: GRDB.Row) throws {
         guard let object = ObjectID(digest: Array(row["object"] as Data)),
             let state = RemoteState.Object(rawValue: row["state"])
         else { throw VaultError(.index, "The remote's state holds a malformed row.") }

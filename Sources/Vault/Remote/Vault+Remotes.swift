@@ -143,12 +143,13 @@ extension Vault {
     @discardableResult
     public func openRemotes() throws(VaultError) -> [Remote] {
         func topic(_ name: String) -> String { "Remote \(name) cannot be used" }
-        var refused: [String: VaultError] = [:]
+        var refused: [String: String] = [:]
         for (name, description) in try Self.described(layout, files) {
             guard !openedRemotes.withLock({ $0.contains { $0.name == name } }) else { continue }
             do throws(VaultError) { try openRemote(try description.get()) } catch {
-                refused[name] = error
-                hub.send(.alarm("\(topic(name)): \(error)"))
+                let alarm = "\(topic(name)): \(error)"
+                refused[name] = alarm
+                hub.send(.alarm(alarm))
             }
         }
         // Put right, or removed.
@@ -184,7 +185,7 @@ extension Vault {
     public var remotes: [Remote] { openedRemotes.withLock { $0 } }
     /// A sentence for each that could not be used when `openRemotes` last looked, by name.
     public var remotesOutOfUse: [String] {
-        refusedRemotes.withLock { $0 }.sorted { $0.key < $1.key }.map { "Remote \($0) cannot be used: \($1)" }
+        refusedRemotes.withLock { $0 }.sorted { $0.key < $1.key }.map(\.value)
     }
 
     /// Errors: `.notFound`; those of opening it.
