@@ -407,6 +407,33 @@ import Testing
         await vault.close()
     }
 
+    @Test(arguments: [1, 2, 3])
+    func `a reader opens beside a change of recipients that is finished between its looking and its reading`(
+        opening: Int
+    ) async throws {
+        let (temporary, _) = try await Self.filled()
+        let vault = try await temporary.open()
+        let path = vault.layout.vaultFile
+        let before = try vault.files.contents(path)
+        try await vault.addRecipient(try AgeIdentity.random().recipient, try await Self.owner(vault))
+        await vault.close()
+        // In the ledger, and not renamed yet.
+        let new = try PosixFileSystem().contents(path)
+        try PosixFileSystem().rename(path, to: path + ".new")
+        try PosixFileSystem().replace(path, with: before)
+
+        let openings = Atomic(0)
+        let files = GatedFileSystem(beforeReading: { name in
+            guard name == path + ".new", openings.add(1, ordering: .relaxed).newValue == opening else { return }
+            try? PosixFileSystem().rename(name, to: path)
+        })
+        let reader = try await temporary.open(.read, files: files)
+        #expect(openings.load(ordering: .relaxed) > 0)
+        #expect(reader.file.encoded == new)
+        #expect(try await reader.verify().findings == [])
+        await reader.close()
+    }
+
     @Test func `recording beside changes of the recipients: each new epoch is sealed to those of its moment`()
         async throws
     {

@@ -38,23 +38,34 @@ struct KeyChanges {
 
     /// `vault.json` as the ledger has it: for a reader, who finishes nothing, the one that only waits for its rename.
     func sealing(_ upgrades: VaultUpgrades = .known) throws(VaultError) -> Sealing {
-        let path = layout.vaultFile + (try isChangeEntered() ? Self.suffix : "")
-        let bytes = try files.contents(path)
+        var path = layout.vaultFile + Self.suffix
+        let bytes: [UInt8]
+        if let entered = try enteredChange() {
+            bytes = entered
+        } else {
+            path = layout.vaultFile
+            bytes = try files.contents(path)
+        }
         let current = try upgrades.current(bytes, path: path).bytes
         return Sealing(file: try VaultFile(parsing: current, path: path), digest: try ObjectID(hashing: bytes))
     }
 
-    private func isChangeEntered() throws(VaultError) -> Bool {
-        let path = layout.vaultFile + Self.suffix
-        guard try files.attributes(path) != nil else { return false }
-        return try ObjectID(hashing: try files.contents(path)) == index.vaultFileDigest()
+    /// The `vault.json.new` that the ledger's last word names. Read once: for a reader beside a recorder it may have been renamed a
+    /// moment later, and then `vault.json` is the one.
+    private func enteredChange() throws(VaultError) -> [UInt8]? {
+        let bytes: [UInt8]
+        do throws(VaultError) { bytes = try files.contents(layout.vaultFile + Self.suffix) } catch {
+            guard error.code == .notFound else { throw error }
+            return nil
+        }
+        return try ObjectID(hashing: bytes) == index.vaultFileDigest() ? bytes : nil
     }
 
     /// `vault.json` and `keys/owner.age`.
     func settleRecipients() throws(VaultError) {
         let vaultFile = layout.vaultFile + Self.suffix
         let owner = layout.owner + Self.suffix
-        if try isChangeEntered() {
+        if try enteredChange() != nil {
             if try files.attributes(owner) != nil {
                 try publish(layout.owner)
                 try files.syncDirectory(layout.keys)

@@ -206,15 +206,18 @@ extension Vault {
 
     /// Whether an epoch's file, or the one that will take its place, has that digest.
     private func isEpochFile(_ epoch: EpochID, _ digest: ObjectID) throws(VaultError) -> Bool {
-        if try hashes(layout.epoch(epoch), to: digest) { return true }
-        return try hashes(layout.epoch(epoch) + KeyChanges.suffix, to: digest)
+        try isOrBecomes(layout.epoch(epoch), digest)
     }
     private func isPending(_ name: String, _ digest: ObjectID?) throws(VaultError) -> Bool {
         try hashes(layout.epochs + "/" + name, to: digest)
     }
     private func isVaultFile(_ digest: ObjectID?) throws(VaultError) -> Bool {
-        if try hashes(layout.vaultFile, to: digest) { return true }
-        return try hashes(layout.vaultFile + KeyChanges.suffix, to: digest)
+        try isOrBecomes(layout.vaultFile, digest)
+    }
+    /// The one that waits for its rename is looked at first: renamed in between, it is met under its name.
+    private func isOrBecomes(_ path: String, _ digest: ObjectID?) throws(VaultError) -> Bool {
+        if try hashes(path + KeyChanges.suffix, to: digest) { return true }
+        return try hashes(path, to: digest)
     }
     /// False when the file is not there, also when it was renamed since somebody looked.
     private func hashes(_ path: String, to digest: ObjectID?) throws(VaultError) -> Bool {
