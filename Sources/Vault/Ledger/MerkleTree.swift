@@ -11,6 +11,8 @@ struct MerkleTree: Sendable, Hashable {
         var level: Int
         var index: Int
         var hashes: [Hash]
+        /// The number of the first entry behind those it covers.
+        var end: Int { (index + 1) << (8 * (level + 1)) }
     }
 
     private(set) var count = 0

@@ -16,12 +16,17 @@ struct LedgerVerification {
     private(set) var expectedBytes = 0
     /// Objects that repair entered as lost (true) or moved to quarantine.
     private var withdrawn: [ObjectID: Bool] = [:]
-    private var lastVaultFile: ObjectID?
+    /// SHA-256 of `vault.json`.
+    private(set) var lastVaultFile: ObjectID?
     private var policies: [ObjectID: (policy: RetentionPolicy, position: Int)] = [:]
     private var holds: [(hold: HoldRecord, positions: Range<Int>)] = []
     private var sequences: [CameraID: Sequences] = [:]
     /// Objects whose times cannot be, while they are there.
     private var implausible: [ObjectID: TimeRange] = [:]
+    /// Of the entries taken in so far.
+    private var tree = MerkleTree()
+    /// The newest signature that was met covers the entries.
+    private var isVouched = false
 
     init(_ ledger: LedgerReader, _ file: VaultFile) {
         self.ledger = ledger
@@ -41,7 +46,6 @@ struct LedgerVerification {
         let checkpoint = readCheckpoint()
         let contradicted = readContradicted()
         var contradictedRoot: MerkleTree.Hash?
-        var tree = MerkleTree()
         var signedRoot: MerkleTree.Hash?
         var suspects: [(Range<Int>, String)] = []
         var tileFindings: [VerificationFinding] = []
@@ -54,7 +58,10 @@ struct LedgerVerification {
                 suspects.append((first + leaves.count..<first + leaves.count + 1, "cut off or malformed"))
             }
             for (offset, leaf) in leaves.enumerated() {
-                for tile in tree.append(leaf: leaf) { check(tile, &suspects, &tileFindings) }
+                for tile in tree.append(leaf: leaf) {
+                    // A writer signs when the tiles stand.
+                    check(tile, isDue: checkpoint.map { tile.end <= $0.count } ?? true, &suspects, &tileFindings)
+                }
                 if tree.count == checkpoint?.count { signedRoot = tree.root }
                 if tree.count == contradicted?.count { contradictedRoot = tree.root }
                 try take(bundle.entries[offset], at: first + offset)
@@ -68,7 +75,7 @@ struct LedgerVerification {
                 .implausible, .object(object),
                 "runs from \(range.start.microseconds) to \(range.end.microseconds) µs")
         }
-        judge(checkpoint, tree, signedRoot, suspects, tileFindings)
+        judge(checkpoint, signedRoot, suspects, tileFindings)
         if let contradicted, contradictedRoot != contradicted.root {
             add(.damaged, .entries(0..<contradicted.count), VerificationFinding.signedEarlier)
         }
@@ -99,13 +106,16 @@ struct LedgerVerification {
     }
 
     /// Compares a full tile with the one on disk; a difference may be the tile's fault or an entry's.
+    /// - Parameter isDue: a signature covers it, so that it has to be there.
     private func check(
-        _ tile: MerkleTree.Tile, _ suspects: inout [(Range<Int>, String)], _ findings: inout [VerificationFinding]
+        _ tile: MerkleTree.Tile, isDue: Bool, _ suspects: inout [(Range<Int>, String)],
+        _ findings: inout [VerificationFinding]
     ) {
         let subject = VerificationFinding.Subject.tile(tile.level, tile.index)
         do throws(VaultError) {
             guard let stored = try ledger.tile(tile.level, tile.index) else {
-                return findings.append(VerificationFinding(.missing, subject, "no such file"))
+                if isDue { findings.append(VerificationFinding(.missing, subject, "no such file")) }
+                return
             }
             guard stored != tile.hashes else { return }
             let places = stored.indices.filter { stored[$0] != tile.hashes[$0] }
@@ -125,15 +135,15 @@ struct LedgerVerification {
 
     /// The signature decides who lies: with the signed root matched the entries are right and a tile is damaged.
     private mutating func judge(
-        _ checkpoint: Checkpoint?, _ tree: MerkleTree, _ signedRoot: MerkleTree.Hash?,
-        _ suspects: [(Range<Int>, String)],
+        _ checkpoint: Checkpoint?, _ signedRoot: MerkleTree.Hash?, _ suspects: [(Range<Int>, String)],
         _ tileFindings: [VerificationFinding]
     ) {
         guard let checkpoint else {
             report.findings += tileFindings
             return
         }
-        if signedRoot == checkpoint.root {
+        isVouched = signedRoot == checkpoint.root
+        if isVouched {
             report.findings += tileFindings
         } else if !suspects.isEmpty {
             for (range, detail) in suspects { add(.damaged, .entries(range), detail) }
@@ -141,11 +151,35 @@ struct LedgerVerification {
         } else if tree.count < checkpoint.count {
             add(.missing, .entries(tree.count..<checkpoint.count), "the signed checkpoint covers them")
         } else {
-            // No tile covers the last bundle: it, as a whole, is what differs.
-            let first = checkpoint.count / MerkleTree.tileWidth * MerkleTree.tileWidth
-            add(.damaged, .entries(first..<max(first + 1, checkpoint.count)), "differ from the signed checkpoint")
+            addDifference(from: checkpoint)
         }
         report.unsignedEntries = max(0, tree.count - checkpoint.count)
+    }
+
+    /// No tile covers the last bundle: it, as a whole, is what differs.
+    private mutating func addDifference(from checkpoint: Checkpoint) {
+        let first = checkpoint.count / MerkleTree.tileWidth * MerkleTree.tileWidth
+        add(.damaged, .entries(first..<max(first + 1, checkpoint.count)), "differ from the signed checkpoint")
+    }
+
+    /// Takes in what a writer added since, and compares it with the newest signature.
+    mutating func follow() throws(VaultError) {
+        let checkpoint = try? Checkpoint(
+            verifying: ledger.files.contents(ledger.checkpointPath, limit: 1 << 16), vault: file.id, key: file.ledger)
+        var signedRoot = tree.count == checkpoint?.count ? tree.root : nil
+        while let bundle = try ledger.bundle(tree.count / MerkleTree.tileWidth) {
+            for entry in bundle.entries.dropFirst(tree.count % MerkleTree.tileWidth) {
+                let position = tree.count
+                _ = tree.append(leaf: MerkleTree.leafHash(entry))
+                if tree.count == checkpoint?.count { signedRoot = tree.root }
+                try take(entry, at: position)
+            }
+            if bundle.entries.count < MerkleTree.tileWidth { break }
+        }
+        if isVouched, let checkpoint, let signedRoot, signedRoot != checkpoint.root {
+            isVouched = false
+            addDifference(from: checkpoint)
+        }
     }
 
     private mutating func take(_ bytes: ArraySlice<UInt8>, at position: Int) throws(VaultError) {

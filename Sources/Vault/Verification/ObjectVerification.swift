@@ -63,7 +63,8 @@ struct ObjectVerification: Sendable {
                 do throws(VaultError) {
                     outcome.bytes += try check(clip, &outcome.findings)
                 } catch {
-                    outcome.findings.append(VerificationFinding(.damaged, .object(clip.object), error.reason))
+                    let kind: VerificationFinding.Kind = error.code == .notFound ? .missing : .damaged
+                    outcome.findings.append(VerificationFinding(kind, .object(clip.object), error.reason))
                 }
             }
             guard progress(clip) else { throw VaultError(.closed, "The verification was cancelled.") }

@@ -61,8 +61,9 @@ extension Vault {
     /// The ledger against its signature, and the epochs' files against the ledger.
     public func scrubLedger() async throws(VaultError) -> [VerificationFinding] {
         _ = try committer()
-        let findings = try await verifyLedger().report.findings
-        let news = try await withoutNews(findings)
+        let listed = try await verifyLedger()
+        let ledger = FollowedLedger(listed)
+        let news = try await withoutNews(listed.report.findings, ledger) + ledger.findings
         try await scrubLane.run { [self] () throws(VaultError) in
             var state = try readScrubState()
             state.ledger = time.wallNow()

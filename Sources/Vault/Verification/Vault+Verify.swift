@@ -16,12 +16,18 @@ extension Vault {
         checked: @escaping @Sendable (VerifiedShard) -> Void = { _ in }
     ) async throws(VaultError) -> VerificationReport {
         if options.opensObjects, !isUnlocked { throw Keyring.locked }
-        let listed = try await verifyLedger()
+        return try await verifyObjects(try await verifyLedger(), options, progress: progress, checked: checked)
+    }
+
+    /// What lies on disk against a ledger that was read a while ago.
+    func verifyObjects(
+        _ listed: LedgerVerification, _ options: VerificationOptions,
+        progress: @escaping @Sendable (VerificationProgress) -> Void = { _ in },
+        checked: @escaping @Sendable (VerifiedShard) -> Void = { _ in }
+    ) async throws(VaultError) -> VerificationReport {
+        let ledger = FollowedLedger(listed)
         let closed = ClosedEpochs()
         let open: @Sendable (ClipRecord) throws(VaultError) -> ObjectReader? = { [self] (clip) throws(VaultError) in
-            if listed.shredded[clip.identity.epoch] != nil {
-                throw VaultError(.notFound, "Its epoch was shredded.")
-            }
             do throws(VaultError) { _ = try epochIdentity(clip.identity.epoch) } catch {
                 guard error.code != .locked else { throw error }
                 closed.count(clip, error)
@@ -33,15 +39,18 @@ extension Vault {
             layout: layout, files: files, isFarAllowed: mode == .mirror, options: options,
             open: options.opensObjects ? open : nil)
         var report = listed.report
-        let outcomes = try await check(objects, listed, options.done, progress, checked)
+        let outcomes = try await check(objects, listed, ledger, options.done, progress, checked)
         for outcome in outcomes {
             report.add(outcome.findings)
             report.objects += outcome.objects
             report.bytes += outcome.bytes
             report.evicted += outcome.evicted
         }
-        report.findings = try await withoutNews(report.findings)
-        closed.enter(&report)
+        report.findings = try await withoutNews(report.findings, ledger)
+        report.add(ledger.findings)
+        if options.opensObjects { try await reads.run { () throws(VaultError) in try ledger.catchUp() } }
+        // That a shredded day does not open is as it should be; what is left of it goes with the next start at the latest.
+        closed.enter(&report) { ledger.isShredded($0) }
         return report
     }
 
@@ -57,24 +66,26 @@ extension Vault {
 
     /// Shards are dealt out to two threads, the target machine's usual spare.
     private func check(
-        _ objects: ObjectVerification, _ listed: LedgerVerification, _ done: [VerifiedShard],
+        _ objects: ObjectVerification, _ listed: LedgerVerification, _ ledger: FollowedLedger, _ done: [VerifiedShard],
         _ progress: @escaping @Sendable (VerificationProgress) -> Void,
         _ checked: @escaping @Sendable (VerifiedShard) -> Void
     ) async throws(VaultError) -> [ObjectVerification.Outcome] {
         let done = Dictionary(done.map { ($0.shard, $0.entries) }) { a, _ in a }
         let state = Shared(objects: listed.expectedObjects, bytes: listed.expectedBytes)
-        let work: @Sendable () throws(VaultError) -> [ObjectVerification.Outcome] = { () throws(VaultError) in
+        let work: @Sendable () throws(VaultError) -> [ObjectVerification.Outcome] = { [self] () throws(VaultError) in
             var outcomes: [ObjectVerification.Outcome] = []
             while !state.isCancelled.load(ordering: .relaxed) {
                 let number = state.next.add(1, ordering: .relaxed).oldValue
                 guard number < Layout.shards.count else { break }
                 let known = done[number]
-                let shard = try listed.shard(number, recentFrom: known ?? 0)
+                let shard = try ledger.shard(number, recentFrom: known ?? 0)
                 let isRead = { (clip: ClipRecord) in known == nil || shard.recent.contains(clip.object) }
-                let outcome = try objects.shard(Layout.shards[number], shard, isRead: isRead) { clip in
+                var outcome = try objects.shard(Layout.shards[number], shard, isRead: isRead) { clip in
                     progress(state.count(clip.byteCount, isRead: isRead(clip)))
                     return !state.isCancelled.load(ordering: .relaxed)
                 }
+                // At once, so that what retention took meanwhile does not use up the places of a report.
+                outcome.findings = try stillSo(outcome.findings, ledger)
                 if outcome.findings.isEmpty {
                     checked(VerifiedShard(shard: number, entries: listed.report.entries))
                 }
@@ -136,82 +147,14 @@ extension Vault {
         }
     }
 
-    /// While somebody records, an object may have come between reading the ledger and reading its folder. A commit renames
-    /// the object first and enters it then, so what is extra and that young gets a moment to be entered.
-    func withoutNews(_ findings: [VerificationFinding]) async throws(VaultError) -> [VerificationFinding] {
-        var kept = findings
-        let seen = try rewrappings(findings)
-        for _ in 0..<Self.commitPatience {
-            let before = kept
-            kept = try await reads.run { [self] () throws(VaultError) in
-                if mode == .read, before.contains(where: Self.mayBeNews) { try index.catchUp(ledger) }
-                var kept: [VerificationFinding] = []
-                for finding in before where try !isKnown(finding, seen) { kept.append(finding) }
-                return kept
-            }
-            var hasYoung = false
-            for finding in kept where try isYoung(finding) { hasYoung = true }
-            guard hasYoung else { break }
-            do { try await Task.sleep(for: .milliseconds(250)) } catch { break }
-        }
-        return kept
-    }
-
-    private func isKnown(
-        _ finding: VerificationFinding, _ seen: [VerificationFinding.Subject: Int64]
-    ) throws(VaultError) -> Bool {
-        switch (finding.kind, finding.subject) {
-        case (.extra, .object(let object)): return try index.knowsObject(object)
-        case (.extra, .epoch(let epoch)): return try index.knowsEpoch(epoch)
-        case (.damaged, .epoch(let epoch)):
-            guard let file = try index.epochFile(epoch) else { return false }
-            return try isEpochFile(epoch, file)
-        case (.missing, .epoch(let epoch)): return try index.isShredded(epoch)
-        case (.extra, .file(let path)):
-            // A file that is being re-wrapped: renamed by now, written anew by now, or named by the ledger by now.
-            guard let name = Self.rewrapped(path), let epoch = KeyChanges.epoch(name) else { return false }
-            guard let modified = try files.attributes(layout.epochs + "/" + name)?.modified,
-                modified == seen[finding.subject]
-            else { return true }
-            return try isPending(name, index.epochFile(epoch))
-        case (.damaged, .vaultFile): return try isVaultFile(index.vaultFileDigest())
-        default: return false
-        }
-    }
-
-    /// When the files were written that may be a re-wrapping's in progress.
-    private func rewrappings(
-        _ findings: [VerificationFinding]
-    ) throws(VaultError) -> [VerificationFinding.Subject: Int64] {
-        var seen: [VerificationFinding.Subject: Int64] = [:]
-        for finding in findings {
-            guard case .file(let path) = finding.subject, let name = Self.rewrapped(path) else { continue }
-            seen[finding.subject] = try files.attributes(layout.epochs + "/" + name)?.modified
-        }
-        return seen
-    }
-
-    /// What somebody who writes meanwhile may have caused.
-    private static func mayBeNews(_ finding: VerificationFinding) -> Bool {
-        switch (finding.kind, finding.subject) {
-        case (.extra, _), (.damaged, .epoch), (.missing, .epoch), (.damaged, .vaultFile): true
-        default: false
-        }
-    }
-
-    /// The file's name, of a path `epochs/<name>`.
-    private static func rewrapped(_ path: String) -> String? {
-        path.hasPrefix("epochs/") ? String(path.dropFirst(7)) : nil
-    }
-
     /// Whether an epoch's file, or the one that will take its place, has that digest.
-    private func isEpochFile(_ epoch: EpochID, _ digest: ObjectID) throws(VaultError) -> Bool {
+    func isEpochFile(_ epoch: EpochID, _ digest: ObjectID) throws(VaultError) -> Bool {
         try isOrBecomes(layout.epoch(epoch), digest)
     }
-    private func isPending(_ name: String, _ digest: ObjectID?) throws(VaultError) -> Bool {
+    func isPending(_ name: String, _ digest: ObjectID?) throws(VaultError) -> Bool {
         try hashes(layout.epochs + "/" + name, to: digest)
     }
-    private func isVaultFile(_ digest: ObjectID?) throws(VaultError) -> Bool {
+    func isVaultFile(_ digest: ObjectID?) throws(VaultError) -> Bool {
         try isOrBecomes(layout.vaultFile, digest)
     }
     /// The one that waits for its rename is looked at first: renamed in between, it is met under its name.
@@ -228,24 +171,6 @@ extension Vault {
             return false
         }
     }
-
-    /// Quarters of a second that a commit may take from its rename to its ledger entry.
-    private static let commitPatience = 20
-
-    private func isYoung(_ finding: VerificationFinding) throws(VaultError) -> Bool {
-        guard Self.mayBeNews(finding) else { return false }
-        let path: String
-        switch finding.subject {
-        case .object(let object): path = layout.object(object)
-        case .epoch(let epoch): path = layout.epoch(epoch)
-        case .vaultFile: path = layout.vaultFile
-        case .file(let name) where Self.rewrapped(name) != nil: path = layout.root + "/" + name
-        default: return false
-        }
-        // What was extra and is gone now is looked at again.
-        guard let attributes = try files.attributes(path) else { return finding.kind == .extra }
-        return abs(time.wallNow().microseconds - attributes.modified) < 10_000_000
-    }
 }
 
 /// Objects that nobody could try to open, because their epoch's file does not: it is what is damaged.
@@ -257,8 +182,9 @@ private final class ClosedEpochs: Sendable {
     }
 
     /// One finding an epoch: beside what its file's bytes told already.
-    func enter(_ report: inout VerificationReport) {
-        for (epoch, (objects, reason)) in epochs.withLock({ $0 }).sorted(by: { $0.key < $1.key }) {
+    func enter(_ report: inout VerificationReport, isShredded: (EpochID) -> Bool) {
+        for (epoch, (objects, reason)) in epochs.withLock({ $0 }).sorted(by: { $0.key < $1.key })
+        where !isShredded(epoch) {
             let detail = "\(objects) object(s) sealed to it do not open: \(reason)"
             if let place = report.findings.firstIndex(where: { $0.subject == .epoch(epoch) }) {
                 report.findings[place].detail += "; \(detail)"
@@ -283,6 +209,9 @@ private final class Shared: Sendable {
         done.withLock { done in
             done.objectsDone += 1
             done.bytesDone += bytes
+            // Clips may have come since all were counted.
+            done.objectsTotal = max(done.objectsTotal, done.objectsDone)
+            done.bytesTotal = max(done.bytesTotal, done.bytesDone)
             if isRead { done.bytesRead += bytes }
             return done
         }
