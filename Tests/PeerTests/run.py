@@ -23,6 +23,7 @@ from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "BrowserTests"))
 from recorder import PASSPHRASE, Checks, Recorder, request  # noqa: E402
+from beside import Beside  # noqa: E402
 from disks import Disks  # noqa: E402
 from hanging import Hanging  # noqa: E402
 from keys import Keys  # noqa: E402
@@ -75,6 +76,7 @@ class Tests(Checks):
             Reload(self).run()
             Disks(self).run()
             Keys(self).run()
+            Beside(self).run()
             Proof(self).run()
             Repair(self).run()
             Remotes(self).run()

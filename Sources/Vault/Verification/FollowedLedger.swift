@@ -24,6 +24,8 @@ final class FollowedLedger: Sendable {
     func shard(_ number: Int, recentFrom recent: Int = 0) throws(VaultError) -> LedgerVerification.Shard {
         try state.withLock { (state) throws(VaultError) in try state.shard(number, recentFrom: recent) }
     }
+    /// Its newest signature covers what can be read of it.
+    var isVouched: Bool { state.withLock { $0.isVouched } }
     func lists(_ epoch: EpochID) -> Bool { state.withLock { $0.epochs[epoch] != nil } }
     func isShredded(_ epoch: EpochID) -> Bool { state.withLock { $0.shredded[epoch] != nil } }
     /// SHA-256 of an epoch's file; nil for one that is unknown or shredded.

@@ -26,7 +26,7 @@ struct LedgerVerification {
     /// Of the entries taken in so far.
     private var tree = MerkleTree()
     /// The newest signature that was met covers the entries.
-    private var isVouched = false
+    private(set) var isVouched = false
 
     init(_ ledger: LedgerReader, _ file: VaultFile) {
         self.ledger = ledger

@@ -40,6 +40,7 @@ extension Vault {
     ) throws(VaultError) -> [VerificationFinding] {
         guard findings.contains(where: Self.mayBeNews) else { return findings }
         try ledger.catchUp()
+        if mode == .read, !ledger.isVouched { try index.catchUp(self.ledger, skipsDamage: true) }
         var objects = ListedObjects(ledger)
         var kept: [VerificationFinding] = []
         for finding in findings where try !isExplained(finding, ledger, &objects, seen) { kept.append(finding) }
@@ -59,6 +60,7 @@ extension Vault {
         _ finding: VerificationFinding, _ ledger: FollowedLedger, _ objects: inout ListedObjects,
         _ seen: [VerificationFinding.Subject: Int64]
     ) throws(VaultError) -> Bool {
+        if !ledger.isVouched, try isKnownToIndex(finding) { return true }
         switch (finding.kind, finding.subject) {
         case (.extra, .object(let object)), (.notDeleted, .object(let object)):
             if try files.attributes(layout.object(object)) == nil { return true }
@@ -81,6 +83,21 @@ extension Vault {
             else { return true }
             return try isPending(name, ledger.epochFile(epoch))
         case (.damaged, .vaultFile): return try isVaultFile(ledger.vaultFile)
+        default: return false
+        }
+    }
+
+    /// Behind entries that cannot be read the ledger is not known, and the index may have taken it in before: what it knows is no
+    /// finding beside the damage, which is one.
+    private func isKnownToIndex(_ finding: VerificationFinding) throws(VaultError) -> Bool {
+        switch (finding.kind, finding.subject) {
+        case (.extra, .object(let object)): return try index.knowsObject(object)
+        case (.extra, .epoch(let epoch)): return try index.knowsEpoch(epoch)
+        case (.damaged, .epoch(let epoch)):
+            guard let file = try index.epochFile(epoch) else { return false }
+            return try isEpochFile(epoch, file)
+        case (.missing, .epoch(let epoch)): return try index.isShredded(epoch)
+        case (.damaged, .vaultFile): return try isVaultFile(index.vaultFileDigest())
         default: return false
         }
     }
