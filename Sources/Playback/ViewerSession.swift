@@ -40,6 +40,9 @@ public actor ViewerSession {
     private let inputs: AsyncStream<Input>
     private nonisolated let feed: AsyncStream<Input>.Continuation
     private var fetching: Task<Void, Never>?
+    /// Those that were overtaken still wait for their disk or remote, each on a thread.
+    private var fetchesUnderWay = 0
+    private var nextFetch: (token: UInt64, request: FootageRequest)?
     private var watching: Task<Void, Never>?
     private var watchGeneration: UInt64 = 0
     private var timer: Task<Void, Never>?
@@ -67,6 +70,7 @@ public actor ViewerSession {
             take(input)
             if Task.isCancelled { break }
         }
+        nextFetch = nil
         fetching?.cancel()
         watching?.cancel()
         timer?.cancel()
@@ -125,10 +129,8 @@ public actor ViewerSession {
             case .discardQueued: output.discardQueued()
             case .fetch(let token, let request):
                 fetching?.cancel()
-                fetching = Task { [reader, feed] in
-                    if Task.isCancelled { return }
-                    feed.yield(.answered(token: token, await reader.answer(request)))
-                }
+                nextFetch = (token, request)
+                fetchNext()
             case .watch(let camera): watch(camera)
             case .unwatch:
                 watchGeneration += 1
@@ -137,6 +139,23 @@ public actor ViewerSession {
             }
         }
     }
+
+    /// At once, beside a few that were overtaken; else when one of them ends, and then only the newest.
+    private func fetchNext() {
+        guard fetchesUnderWay < Self.fetchLimit, let (token, request) = nextFetch else { return }
+        nextFetch = nil
+        fetchesUnderWay += 1
+        fetching = Task { [reader, feed, weak self] in
+            if !Task.isCancelled { feed.yield(.answered(token: token, await reader.answer(request))) }
+            await self?.fetchEnded()
+        }
+    }
+    private func fetchEnded() {
+        fetchesUnderWay -= 1
+        fetchNext()
+    }
+    /// Far fewer than a vault opens at once.
+    private static let fetchLimit = 4
 
     private func watch(_ camera: CameraID) {
         watching?.cancel()

@@ -60,7 +60,7 @@ extension Vault {
     public func openObject(
         _ clip: ClipRecord, toleratesDamage: Bool = false
     ) async throws(VaultError) -> any ByteSource {
-        try await reads.run { [self] () throws(VaultError) in
+        try await opens.run { [self] () throws(VaultError) in
             do throws(VaultError) { return try openBlocking(clip) } catch {
                 guard toleratesDamage, error.code == .payloadFailure else { throw error }
                 return try openBlocking(clip, leavesOutLast: true)

@@ -54,6 +54,8 @@ public final class Vault: Sendable {
     let keyring = Keyring()
     let hub: EventHub
     let reads = Lane.concurrent("vault.read")
+    /// Opening of objects, which may wait for a remote: whoever asks what there is does not wait behind it.
+    let opens = Lane.concurrent("vault.object.open")
     let keyLane = Lane.serial("vault.keys")
     let beginLane = Lane.serial("vault.begin")
     let syncLane = Lane.serial("vault.sync")

@@ -1,33 +1,44 @@
 import Dispatch
+import Foundation
+import Synchronization
 import Testing
 
 @testable import Vault
 
 @Suite struct LaneTests {
-    /// With the cooperative pool's own threads it ends only after minutes, one more thread coming each second.
-    @Test(.timeLimit(.minutes(1)))
-    func `jobs of a lane that wait hold up no task and no other job`() async throws {
+    /// A pool's threads bear its name.
+    @Test func `what waits on a lane has no thread of the cooperative pool`() async throws {
+        @Sendable func thread() -> String {
+            (try? String(contentsOfFile: "/proc/thread-self/comm", encoding: .utf8)) ?? ""
+        }
+        let task = await Task.detached { thread() }.value
+        #expect(!task.isEmpty)
+        for lane in [Lane.concurrent("test"), Lane.serial("test")] {
+            let job = try await lane.run { thread() }
+            #expect(!job.isEmpty && job != task)
+        }
+    }
+
+    @Test func `so many run at once, and more in the order in which they came`() async throws {
         let lane = Lane.concurrent("test")
         let gate = DispatchGroup()
         gate.enter()
-        async let held: Int = withTaskGroup(of: Int.self) { group in
-            for _ in 0..<120 {
-                group.addTask {
-                    (try? await lane.run { () -> Int in
-                        wait(gate); return 1
-                    }) ?? 0
-                }
+        let begun = Mutex<[Int]>([])
+        let done = DispatchGroup()
+        for number in 0..<Lane.limit + 30 {
+            done.enter()
+            lane.start {
+                begun.withLock { $0.append(number) }
+                if number < Lane.limit { gate.wait() }
+                done.leave()
             }
-            return await group.reduce(0, +)
         }
-        for number in 0..<50 {
-            try await Task.sleep(for: .milliseconds(1))
-            #expect(try await lane.run { number } == number)
-        }
+        while begun.withLock({ $0.count }) < Lane.limit { try await Task.sleep(for: .milliseconds(1)) }
+        #expect(begun.withLock { $0.sorted() } == Array(0..<Lane.limit))
         gate.leave()
-        #expect(await held == 120)
+        await withCheckedContinuation { all in done.notify(queue: .global()) { all.resume() } }
+        #expect(begun.withLock { $0.sorted() } == Array(0..<Lane.limit + 30))
+        // One thread after another is free again.
+        #expect(try await lane.run { 7 } == 7)
     }
 }
-
-/// Blocks; a call of its own, since none may stand in asynchronous code.
-private func wait(_ gate: DispatchGroup) { gate.wait() }

@@ -92,6 +92,34 @@ import Testing
         await vault.close()
     }
 
+    @Test func `a removal that comes meanwhile and that no rule allowed is found`() async throws {
+        let (temporary, vault, clips) = try await Self.filled(3)
+        let reader = try await temporary.open(.read)
+        let listed = try await reader.verifyLedger()
+        let doomed = clips[1]
+        _ = try await vault.hold(camera: nil, range: doomed.range, note: "")
+        let nobodys = try #require(ObjectID(digest: [UInt8](repeating: 7, count: 32)))
+        let deletion = DeletionRecord(
+            object: doomed.object, camera: doomed.camera, range: doomed.range, byteCount: doomed.byteCount,
+            cause: .vaultBudget, policy: nobodys)
+        try vault.committer().commit([LedgerEntry(at: temporary.time.wallNow(), .delete(deletion))])
+        try PosixFileSystem().remove(vault.layout.object(doomed.object))
+        let found = try await reader.verifyObjects(listed, VerificationOptions()).findings
+        #expect(found.map(\.kind) == [.deletedEarly, .deletedEarly], "\(found)")
+        await reader.close()
+        await vault.close()
+    }
+
+    @Test func `a key that is gone is missing, also while its file sealed anew waits for its rename`() async throws {
+        let (temporary, vault, clips) = try await Self.filled(1)
+        let path = vault.layout.epoch(clips[0].identity.epoch)
+        await vault.close()
+        try PosixFileSystem().rename(path, to: path + ".new")
+        let reader = try await temporary.open(.read)
+        #expect(try await reader.verify().findings.map(\.kind) == [.missing])
+        await reader.close()
+    }
+
     @Test func `a removal that is entered and not carried out yet is waited for`() async throws {
         let hasBegun = Atomic(false)
         let gate = DispatchGroup()

@@ -3,8 +3,8 @@ import Glibc
 /// Bytes that one process needs for a while and that shall not fill its memory: a file without a name, in a folder for such files.
 /// Where none can be made, memory.
 ///
-/// Not thread-safe while it is written; read by several threads afterwards.
-final class ScratchFile: @unchecked Sendable {  // written by one owner before it is shared; reading changes nothing
+/// Not thread-safe while it is written: whoever shares it before all is written has a lock around it. Reading changes nothing.
+final class ScratchFile: @unchecked Sendable {
     private var descriptor: Int32 = -1
     private var memory: [UInt8] = []
     private(set) var count = 0

@@ -47,11 +47,11 @@ struct LedgerRepair {
         var examination = Examination()
         var differing: Set<Int> = []
         let walked = try walk(signed: checkpoint?.count) { (tile) throws(VaultError) in
+            let isMissing = try ledger.files.attributes(ledger.tilePath(tile.level, tile.index)) == nil
+            // A writer signs when the tiles stand; one that is owed comes with the next start.
+            if isMissing, let checkpoint, tile.end > checkpoint.count { return }
             let stored = try? ledger.tile(tile.level, tile.index)
             guard stored != tile.hashes else { return }
-            // A writer signs when the tiles stand; one that is owed comes with the next start.
-            if stored == nil, let checkpoint, tile.end > checkpoint.count { return }
-            let isMissing = try ledger.files.attributes(ledger.tilePath(tile.level, tile.index)) == nil
             examination.tiles.append((tile.level, tile.index, isMissing))
             if tile.level == 0, stored != nil { differing.insert(tile.index) }
         }

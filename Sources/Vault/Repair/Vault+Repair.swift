@@ -25,6 +25,8 @@ extension Vault {
             let found = try await vault.verify(progress: progress)
             report.objects = found.objects
             let (steps, isBraked) = try await vault.retentionLane.run { () throws(VaultError) in
+                // A recorder may have gone on since it was opened.
+                if !options.isApplied { try vault.index.catchUp(vault.ledger, skipsDamage: true) }
                 let plan = try RepairPlan(vault, options).make(found)
                 if options.isApplied { try vault.apply(plan.steps, options) }
                 return plan

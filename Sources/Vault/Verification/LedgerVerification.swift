@@ -95,11 +95,14 @@ struct LedgerVerification {
         return try? Checkpoint(verifying: note, vault: file.id, key: file.ledger)
     }
 
+    private func newestCheckpoint() throws(VaultError) -> Checkpoint {
+        try Checkpoint(
+            verifying: try ledger.files.contents(ledger.checkpointPath, limit: 1 << 16), vault: file.id,
+            key: file.ledger)
+    }
+
     private mutating func readCheckpoint() -> Checkpoint? {
-        do throws(VaultError) {
-            return try Checkpoint(
-                verifying: try ledger.files.contents(ledger.checkpointPath), vault: file.id, key: file.ledger)
-        } catch {
+        do throws(VaultError) { return try newestCheckpoint() } catch {
             add(error.code == .notFound ? .missing : .forged, .checkpoint, error.reason)
             return nil
         }
@@ -164,19 +167,24 @@ struct LedgerVerification {
 
     /// Takes in what a writer added since, and compares it with the newest signature.
     mutating func follow() throws(VaultError) {
-        let checkpoint = try? Checkpoint(
-            verifying: ledger.files.contents(ledger.checkpointPath, limit: 1 << 16), vault: file.id, key: file.ledger)
+        // Read first, as in `run`.
+        let checkpoint = try? newestCheckpoint()
         var signedRoot = tree.count == checkpoint?.count ? tree.root : nil
         while let bundle = try ledger.bundle(tree.count / MerkleTree.tileWidth) {
             for entry in bundle.entries.dropFirst(tree.count % MerkleTree.tileWidth) {
-                let position = tree.count
+                try take(entry, at: tree.count)
                 _ = tree.append(leaf: MerkleTree.leafHash(entry))
                 if tree.count == checkpoint?.count { signedRoot = tree.root }
-                try take(entry, at: position)
             }
             if bundle.entries.count < MerkleTree.tileWidth { break }
         }
-        if isVouched, let checkpoint, let signedRoot, signedRoot != checkpoint.root {
+        guard let checkpoint else { return }
+        report.unsignedEntries = max(0, tree.count - checkpoint.count)
+        guard isVouched else { return }
+        if tree.count < checkpoint.count {
+            isVouched = false
+            add(.missing, .entries(tree.count..<checkpoint.count), "the signed checkpoint covers them")
+        } else if let signedRoot, signedRoot != checkpoint.root {
             isVouched = false
             addDifference(from: checkpoint)
         }
@@ -265,7 +273,7 @@ extension LedgerVerification {
         var findings: [VerificationFinding] = []
     }
 
-    /// Goes through a shard's history once more. Safe from several threads.
+    /// Goes through a shard's history once more.
     func shard(_ number: Int, recentFrom recent: Int = 0) throws(VaultError) -> Shard {
         var shard = Shard()
         var clips: [ObjectID: ClipRecord] = [:]

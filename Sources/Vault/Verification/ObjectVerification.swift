@@ -1,7 +1,7 @@
 import Core
 import Synchronization
 
-/// Checks the objects and epoch files against what the ledger lists, on as many threads as there are cores to use.
+/// Checks objects against what the ledger lists. Safe from several threads.
 struct ObjectVerification: Sendable {
     let layout: Layout
     let files: any FileSystem
@@ -46,7 +46,7 @@ struct ObjectVerification: Sendable {
                 outcome.findings.append(
                     VerificationFinding(
                         isDeleted ? .notDeleted : .extra, .object(object),
-                        isDeleted ? "the ledger says it was removed" : "the ledger does not list it"))
+                        isDeleted ? VerificationFinding.removedByEntry : "the ledger does not list it"))
             }
         }
         for clip in expected.clips {
@@ -128,7 +128,8 @@ struct ObjectVerification: Sendable {
                 }
             }
         } catch {
-            findings.append(VerificationFinding(.damaged, subject, error.reason))
+            let kind: VerificationFinding.Kind = error.code == .notFound ? .missing : .damaged
+            findings.append(VerificationFinding(kind, subject, error.reason))
         }
     }
 }

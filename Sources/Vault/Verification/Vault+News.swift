@@ -3,39 +3,34 @@ import Core
 /// What a verification finds while somebody writes, looked at again: a file may have come or gone between the reading of the ledger
 /// and that of a folder.
 extension Vault {
-    /// A commit renames the object first and enters it then, and a removal is entered first: what is that young, or just being taken
-    /// away, gets a moment.
-    func withoutNews(
-        _ findings: [VerificationFinding], _ ledger: FollowedLedger
+    /// The findings that remain when whoever writes has had a moment: a commit renames the object first and enters it then, and a
+    /// removal is entered first. Errors: the disk's.
+    func settled(
+        _ findings: [VerificationFinding], by ledger: FollowedLedger
     ) async throws(VaultError) -> [VerificationFinding] {
         var kept = findings
         let seen = try rewrappings(findings)
-        var rounds = 0
         var unmoved = 0
-        while true {
+        repeat {
             let before = kept
-            kept = try await reads.run { [self] () throws(VaultError) in try stillSo(before, ledger, seen) }
-            rounds += 1
+            kept = try await reads.run { [self] () throws(VaultError) in try unexplained(before, by: ledger, seen) }
             unmoved = kept.count < before.count ? 0 : unmoved + 1
-            var isWaiting = unmoved < Self.removalPatience && kept.contains { $0.kind == .notDeleted }
-            if !isWaiting, rounds < Self.commitPatience {
-                for finding in kept where try isYoung(finding) { isWaiting = true }
-            }
-            guard isWaiting else { break }
+            var isUnderWay = kept.contains { $0.kind == .notDeleted }
+            if !isUnderWay { for finding in kept where try isYoung(finding) { isUnderWay = true } }
+            guard isUnderWay, unmoved < Self.patience else { break }
             do { try await Task.sleep(for: .milliseconds(250)) } catch { break }
-        }
+        } while true
         return kept
     }
 
-    /// Quarters of a second that a commit may take from its rename to its ledger entry.
-    private static let commitPatience = 20
-    /// Quarters of a second in which none of the files that a removal takes away goes.
-    private static let removalPatience = 4
+    /// Quarters of a second in which none of what is under way ends: a commit between its rename and its entry, a removal between
+    /// its entry and the last of its files.
+    private static let patience = 20
 
-    /// Those that the ledger, as it is now, does not explain.
+    /// Those that the ledger, as it is now, does not explain. Errors: the disk's.
     /// - Parameter seen: when files were written that may be a re-wrapping's in progress.
-    func stillSo(
-        _ findings: [VerificationFinding], _ ledger: FollowedLedger,
+    func unexplained(
+        _ findings: [VerificationFinding], by ledger: FollowedLedger,
         _ seen: [VerificationFinding.Subject: Int64] = [:]
     ) throws(VaultError) -> [VerificationFinding] {
         guard findings.contains(where: Self.mayBeNews) else { return findings }
@@ -43,7 +38,16 @@ extension Vault {
         if mode == .read, !ledger.isVouched { try index.catchUp(self.ledger, skipsDamage: true) }
         var objects = ListedObjects(ledger)
         var kept: [VerificationFinding] = []
-        for finding in findings where try !isExplained(finding, ledger, &objects, seen) { kept.append(finding) }
+        for finding in findings where try !isExplained(finding, ledger, &objects, seen) {
+            // Recorded and removed since, and its file is about to go.
+            var finding = finding
+            if finding.kind == .extra, case .object(let object) = finding.subject,
+                try objects.fate(of: object) == .removed
+            {
+                finding = VerificationFinding(.notDeleted, finding.subject, VerificationFinding.removedByEntry)
+            }
+            kept.append(finding)
+        }
         return kept
     }
 
@@ -64,17 +68,19 @@ extension Vault {
         switch (finding.kind, finding.subject) {
         case (.extra, .object(let object)), (.notDeleted, .object(let object)):
             if try files.attributes(layout.object(object)) == nil { return true }
-            return try objects.fate(of: object) != .unlisted
+            return try objects.fate(of: object).isListed
         case (.missing, .object(let object)):
-            if try objects.fate(of: object) != .here { return true }
-            // It was brought back.
-            return try files.attributes(layout.object(object)) != nil
-        case (.damaged, .object(let object)): return try objects.fate(of: object) == .unlisted
+            guard case .here(let clip) = try objects.fate(of: object) else { return true }
+            return try isBack(clip)
+        case (.damaged, .object(let object)): return try !objects.fate(of: object).isListed
         case (.extra, .epoch(let epoch)): return ledger.lists(epoch)
         case (.notDeleted, .epoch(let epoch)): return try files.attributes(layout.epoch(epoch)) == nil
-        case (.damaged, .epoch(let epoch)), (.missing, .epoch(let epoch)):
+        case (.damaged, .epoch(let epoch)):
             guard let file = ledger.epochFile(epoch) else { return try files.attributes(layout.epoch(epoch)) == nil }
             return try isEpochFile(epoch, file)
+        case (.missing, .epoch(let epoch)):
+            guard let file = ledger.epochFile(epoch) else { return true }
+            return try hashes(layout.epoch(epoch), to: file)
         case (.extra, .file(let path)):
             // A file that is being re-wrapped: renamed by now, written anew by now, or named by the ledger by now.
             guard let name = Self.rewrapped(path), let epoch = KeyChanges.epoch(name) else { return false }
@@ -85,6 +91,15 @@ extension Vault {
         case (.damaged, .vaultFile): return try isVaultFile(ledger.vaultFile)
         default: return false
         }
+    }
+
+    /// Whether an object was given up for a remote's copy and brought back since; it is read as any other.
+    private func isBack(_ clip: ClipRecord) throws(VaultError) -> Bool {
+        guard try files.attributes(layout.object(clip.object)) != nil else { return false }
+        var findings: [VerificationFinding] = []
+        _ = try ObjectVerification(layout: layout, files: files, options: VerificationOptions(), open: nil)
+            .check(clip, &findings)
+        return findings.isEmpty
     }
 
     /// Behind entries that cannot be read the ledger is not known, and the index may have taken it in before: what it knows is no
@@ -137,29 +152,37 @@ extension Vault {
 
 /// What the ledger says of objects that are asked for shard by shard: one shard's is kept.
 private struct ListedObjects {
-    enum Fate {
+    enum Fate: Equatable {
         /// Its bytes have to lie here.
-        case here
+        case here(ClipRecord)
         /// They may lie in a remote only.
         case evicted
-        /// Never entered, or removed.
+        case removed
+        /// Never entered, or withdrawn by `repair`.
         case unlisted
+
+        var isListed: Bool {
+            switch self {
+            case .here, .evicted: true
+            case .removed, .unlisted: false
+            }
+        }
     }
     private let ledger: FollowedLedger
-    private var shard: Int?
-    private var listed: Set<ObjectID> = []
-    private var evicted: Set<ObjectID> = []
+    private var number: Int?
+    private var clips: [ObjectID: ClipRecord] = [:]
+    private var shard = LedgerVerification.Shard()
 
     init(_ ledger: FollowedLedger) { self.ledger = ledger }
 
     mutating func fate(of object: ObjectID) throws(VaultError) -> Fate {
         let wanted = Int(object.digest.first ?? 0)
-        if wanted != shard {
-            let new = try ledger.shard(wanted)
-            (listed, evicted) = (Set(new.clips.map(\.object)), new.evicted)
-            shard = wanted
+        if wanted != number {
+            shard = try ledger.shardAgain(wanted)
+            clips = Dictionary(shard.clips.map { ($0.object, $0) }) { a, _ in a }
+            number = wanted
         }
-        guard listed.contains(object) else { return .unlisted }
-        return evicted.contains(object) ? .evicted : .here
+        if let clip = clips[object] { return shard.evicted.contains(object) ? .evicted : .here(clip) }
+        return shard.deleted.contains(object) ? .removed : .unlisted
     }
 }

@@ -63,7 +63,7 @@ extension Vault {
         _ = try committer()
         let listed = try await verifyLedger()
         let ledger = FollowedLedger(listed)
-        let news = try await withoutNews(listed.report.findings, ledger) + ledger.findings
+        let news = try await settled(listed.report.findings, by: ledger) + ledger.findings
         try await scrubLane.run { [self] () throws(VaultError) in
             var state = try readScrubState()
             state.ledger = time.wallNow()

@@ -46,11 +46,14 @@ extension Vault {
             report.bytes += outcome.bytes
             report.evicted += outcome.evicted
         }
-        report.findings = try await withoutNews(report.findings, ledger)
-        report.add(ledger.findings)
+        report.findings = try await settled(report.findings, by: ledger)
         if options.opensObjects { try await reads.run { () throws(VaultError) in try ledger.catchUp() } }
-        // That a shredded day does not open is as it should be; what is left of it goes with the next start at the latest.
-        closed.enter(&report) { ledger.isShredded($0) }
+        let known = Set(report.findings)
+        report.add(ledger.findings.filter { !known.contains($0) })
+        report.unsignedEntries = ledger.unsignedEntries
+        // That a shredded day does not open is as it should be, and what is left of it goes with the next start at the latest. A key
+        // that was sealed anew meanwhile may not be for whoever unlocked this.
+        closed.enter(&report) { ledger.epochFile($0) != listed.epochs[$0]?.file }
         return report
     }
 
@@ -85,7 +88,7 @@ extension Vault {
                     return !state.isCancelled.load(ordering: .relaxed)
                 }
                 // At once, so that what retention took meanwhile does not use up the places of a report.
-                outcome.findings = try stillSo(outcome.findings, ledger)
+                outcome.findings = try unexplained(outcome.findings, by: ledger)
                 if outcome.findings.isEmpty {
                     checked(VerifiedShard(shard: number, entries: listed.report.entries))
                 }
@@ -163,7 +166,7 @@ extension Vault {
         return try hashes(path, to: digest)
     }
     /// False when the file is not there, also when it was renamed since somebody looked.
-    private func hashes(_ path: String, to digest: ObjectID?) throws(VaultError) -> Bool {
+    func hashes(_ path: String, to digest: ObjectID?) throws(VaultError) -> Bool {
         do throws(VaultError) {
             return try ObjectID(hashing: try files.contents(path)) == digest
         } catch {
@@ -182,9 +185,9 @@ private final class ClosedEpochs: Sendable {
     }
 
     /// One finding an epoch: beside what its file's bytes told already.
-    func enter(_ report: inout VerificationReport, isShredded: (EpochID) -> Bool) {
+    func enter(_ report: inout VerificationReport, isChanged: (EpochID) -> Bool) {
         for (epoch, (objects, reason)) in epochs.withLock({ $0 }).sorted(by: { $0.key < $1.key })
-        where !isShredded(epoch) {
+        where !isChanged(epoch) {
             let detail = "\(objects) object(s) sealed to it do not open: \(reason)"
             if let place = report.findings.firstIndex(where: { $0.subject == .epoch(epoch) }) {
                 report.findings[place].detail += "; \(detail)"

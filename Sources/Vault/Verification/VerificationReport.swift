@@ -59,6 +59,7 @@ public struct VerificationFinding: Sendable, Hashable, CustomStringConvertible {
         self.detail = detail
     }
 
+    static let removedByEntry = "the ledger says it was removed"
     /// The detail of a contradiction that stays for ever, though recording went on over it.
     static let signedEarlier =
         "differ from a checkpoint that was signed earlier and is kept as ledger/checkpoint.contradicted"
@@ -130,7 +131,7 @@ public struct VerificationReport: Sendable {
     public var knownLost = 0
     public var knownQuarantined = 0
 
-    public var isClean: Bool { findings.isEmpty }
+    public var isClean: Bool { findings.isEmpty && omittedFindings == 0 }
 
     mutating func add(_ new: [VerificationFinding]) {
         let room = max(0, Self.findingLimit - findings.count)
