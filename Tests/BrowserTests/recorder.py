@@ -67,9 +67,11 @@ class Recorder:
         assert not check or result.returncode == 0, f"{arguments}: {result.returncode} {result.stdout} {result.stderr}"
         return result
 
-    def start(self):
+    def start(self, files=None):
+        """`files`: how many it may have open."""
+        limit = ["prlimit", f"--nofile={files}"] if files else []
         self.process = subprocess.Popen(
-            [self.sudocam, "serve", "--config", str(self.config)], stdout=self.log, stderr=self.log, cwd=self.folder, env=self.environment())
+            [*limit, self.sudocam, "serve", "--config", str(self.config)], stdout=self.log, stderr=self.log, cwd=self.folder, env=self.environment())
         end = time.monotonic() + 15
         while True:
             try:

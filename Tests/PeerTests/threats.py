@@ -41,6 +41,41 @@ class Threats:
         self.check("nothing is recorded in clear: not the camera's name, not a picture, not outside the vault", self.clear)
         self.check("a camera's address starts no shell and opens no network beyond its own", self.addresses)
         self.check("core dumps are off", self.dumps)
+        self.check("more silent connections than there may be open files do not stop recording, and none stays", self.silent)
+
+    def silent(self):
+        """Anyone who reaches the page can open connections. 400 files, and twice as many of them."""
+        recorder = self.recorder("silent", {"hall": TEST, "yard": TEST}, clip_seconds=2)
+        recorder.start(files=400)
+        connections = []
+        try:
+            first = socket.create_connection(("127.0.0.1", recorder.port), timeout=60)
+            for _ in range(800):
+                connections.append(socket.socket())
+                connections[-1].setblocking(False)
+                connections[-1].connect_ex(("127.0.0.1", recorder.port))
+            time.sleep(3)
+            files = len(os.listdir(f"/proc/{recorder.process.pid}/fd"))
+            assert files < 250, f"{files} files open"
+            before = self.clips(recorder)
+            time.sleep(7)
+            after = self.clips(recorder)
+            assert after >= before + 4, f"{before} clips, then {after}"
+            status = recorder.command("status", "--config", str(recorder.config), check=False)
+            assert status.returncode == 0, status.stdout + status.stderr
+            assert first.recv(1) == b"", "the connection is kept"
+            for connection in connections:
+                connection.close()
+            assert request(recorder.url)[0] == 200
+            return f"{files} files open under 800 connections, {after - before} clips meanwhile"
+        finally:
+            for connection in connections:
+                connection.close()
+            recorder.stop()
+
+    @staticmethod
+    def clips(recorder):
+        return len(json.loads(recorder.command("clips", "--config", str(recorder.config), "--json").stdout))
 
     def finish(self):
         """The idle recorder needs a minute; meanwhile the others run."""

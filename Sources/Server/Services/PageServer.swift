@@ -30,13 +30,23 @@ struct PageServer {
         let url = "\(tls == nil ? "http" : "https")://\(listen.host.contains(":") ? "[\(listen.host)]" : listen.host):"
         return Application(
             router: routes.router(),
-            server: try tls.map { try .tls(tlsConfiguration: $0.configuration) } ?? .http1(),
+            server: try tls.map { tls in
+                try .tls(
+                    .http1(configuration: .init(idleTimeout: Self.idleTimeout)), tlsConfiguration: tls.configuration)
+            } ?? .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
             configuration: ApplicationConfiguration(
-                address: .hostname(listen.host, port: listen.port), serverName: "SudoCam"),
+                address: .hostname(listen.host, port: listen.port), serverName: "SudoCam",
+                availableConnectionsDelegate: .maximum(Self.connectionLimit, logger: logger.quiet)),
             onServerRunning: { channel in
                 ready("\(url)\(channel.localAddress?.port ?? listen.port)/", tls?.fingerprint)
             }, logger: logger.quiet)
     }
+
+    /// How long a connection may be there without a request.
+    private static let idleTimeout = TimeAmount.seconds(30)
+    /// Whoever can reach the page can open connections, without a password. They must never take the files that recording needs: more
+    /// wait unaccepted.
+    private static let connectionLimit = max(32, min(1024, Hardening.fileLimit / 4))
 
     private var hostNames: Set<String> {
         var buffer = [CChar](repeating: 0, count: 256)

@@ -226,6 +226,9 @@ private func failure(_ call: String, _ path: String) -> VaultError {
     case EROFS: VaultError(.readOnly, reason, hint: "The medium is read-only; mount it writable to record.")
     case EACCES, EPERM: VaultError(.readOnly, reason, hint: "Give the folder to the user who runs SudoCam.")
     case ENOSPC, EDQUOT: VaultError(.noSpace, reason, hint: "Free space or shorten retention.")
+    case EMFILE, ENFILE:
+        VaultError(
+            .io, reason, hint: "Let SudoCam open more files: LimitNOFILE= in its systemd unit, or `ulimit -n`.")
     default: VaultError(.io, reason, hint: "Look at the kernel's log for errors of this disk.")
     }
 }
