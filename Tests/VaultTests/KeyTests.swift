@@ -377,32 +377,16 @@ import Testing
             _ = try await RecordingTests.record(vault, [1], at: temporary.time.wallNow(), camera: .random())
         }
         let owner = try await Self.owner(vault)
-        let isDone = Atomic(false)
-        async let verified: Int = {
-            var count = 0
-            while !isDone.load(ordering: .relaxed) {
-                // By the machine's clock, as another process has it: what is young gets a moment.
-                do {
-                    let reader = try await Vault.open(at: temporary.path, mode: .read, time: SystemTime())
-                    let found = try await reader.verify().findings
-                    #expect(found == [])
-                    await reader.close()
-                } catch {
-                    Issue.record("verify: \(error)")
-                }
-                count += 1
+        let verified = try await VerificationBesideWriterTests.verifying(temporary) {
+            for _ in 0..<6 {
+                let guest = try AgeIdentity.random()
+                try await vault.addRecipient(guest.recipient, owner)
+                _ = try await vault.rewrap(owner)
+                try await vault.removeRecipient(guest.recipient, isForced: false, owner)
+                _ = try await vault.rewrap(owner)
             }
-            return count
-        }()
-        for _ in 0..<6 {
-            let guest = try AgeIdentity.random()
-            try await vault.addRecipient(guest.recipient, owner)
-            _ = try await vault.rewrap(owner)
-            try await vault.removeRecipient(guest.recipient, isForced: false, owner)
-            _ = try await vault.rewrap(owner)
         }
-        isDone.store(true, ordering: .relaxed)
-        #expect(await verified >= 3)
+        #expect(verified >= 3)
         #expect(try await vault.verify().findings == [])
         await vault.close()
     }

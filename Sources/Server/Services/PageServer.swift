@@ -46,7 +46,14 @@ struct PageServer {
     private static let idleTimeout = TimeAmount.seconds(30)
     /// Whoever can reach the page can open connections, without a password. They must never take the files that recording needs: more
     /// wait unaccepted.
-    private static let connectionLimit = max(32, min(1024, Hardening.fileLimit / 4))
+    private static let connectionLimit = max(32, min(1024, fileLimit / 4))
+    /// Files that this process may have open. That number is left as it is: most systems give 1024 to whoever does not ask, because of
+    /// `select(2)` (systemd.exec(5), "LimitNOFILE"), which Foundation and OpenSSL do call.
+    private static var fileLimit: Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+        return Int(clamping: limit.rlim_cur)
+    }
 
     private var hostNames: Set<String> {
         var buffer = [CChar](repeating: 0, count: 256)

@@ -102,29 +102,12 @@ package enum Hardening {
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         _ = sudocam_no_dump()
-        raiseFileLimit()
         // Swift's runtime would print registers and memory of a crash, by a second process that may not look into this one and
         // waits for ever. A crash shall end the process, and whoever started it shall see that.
         for number in [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGSEGV, SIGTRAP] { signal(number, SIG_DFL) }
         // Frames pass through many buffers of libav, Swift and NIO; `mallopt(3)` M_PERTURB fills each when it is freed, so that
         // a closed clip's plaintext does not linger (`docs/threat-model.md`).
         _ = sudocam_fill_freed_memory(0x5A)
-    }
-
-    /// As many open files as this process may have: each connection, camera and clip is one, and most systems give 1024 to whoever does
-    /// not ask (`setrlimit(2)`; systemd.exec(5), "LimitNOFILE"), because of `select(2)`, which nothing here calls.
-    private static func raiseFileLimit() {
-        var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-        limit.rlim_cur = max(limit.rlim_cur, min(limit.rlim_max, 65536))
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-    }
-
-    /// Files that this process may have open.
-    static var fileLimit: Int {
-        var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
-        return Int(clamping: limit.rlim_cur)
     }
 }
 

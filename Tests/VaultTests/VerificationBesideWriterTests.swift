@@ -8,7 +8,7 @@ import Testing
 @testable import Vault
 
 /// A verification beside a recorder that goes on: what changes meanwhile is no finding, and what is wrong still is one.
-@Suite struct VerificationNewsTests {
+@Suite struct VerificationBesideWriterTests {
     /// So many clips of ten bytes, a minute each; the vault stays open.
     private static func filled(
         _ count: Int, files: any FileSystem = PosixFileSystem()
@@ -30,6 +30,36 @@ import Testing
         policy.freeBytes = 0
         policy.vaultBytes = clips.map(\.byteCount).reduce(0, +) / 2
         vault.setRetention(policy)
+    }
+
+    /// Verifies again and again while `body` changes the vault, each time with nothing found; how often.
+    static func verifying(
+        _ temporary: TemporaryVault, opensObjects: Bool = false, during body: () async throws -> Void
+    ) async throws -> Int {
+        let isDone = Atomic(false)
+        async let verified: Int = {
+            var count = 0
+            while !isDone.load(ordering: .relaxed) {
+                do {
+                    // By the machine's clock, as another process has it: what is young gets a moment.
+                    let reader = try await Vault.open(at: temporary.path, mode: .read, time: SystemTime())
+                    if opensObjects { try await TemporaryVault.unlock(reader) }
+                    let found = try await reader.verify(VerificationOptions(opensObjects: opensObjects)).findings
+                    #expect(found == [])
+                    await reader.close()
+                } catch {
+                    Issue.record("verify: \(error)")
+                }
+                count += 1
+            }
+            return count
+        }()
+        do { try await body() } catch {
+            isDone.store(true, ordering: .relaxed)
+            throw error
+        }
+        isDone.store(true, ordering: .relaxed)
+        return await verified
     }
 
     @Test(arguments: [false, true])
@@ -199,37 +229,20 @@ import Testing
     @Test func `verify beside a recorder that records, deletes and shreds all the time finds nothing`() async throws {
         let (temporary, vault, clips) = try await Self.filled(60)
         Self.halve(vault, clips)
-        let isDone = Atomic(false)
-        async let verified: Int = {
-            var count = 0
-            while !isDone.load(ordering: .relaxed) {
-                do {
-                    // By the machine's clock, as another process has it: what is young gets a moment.
-                    let reader = try await Vault.open(at: temporary.path, mode: .read, time: SystemTime())
-                    try await TemporaryVault.unlock(reader)
-                    let found = try await reader.verify(VerificationOptions(opensObjects: true)).findings
-                    #expect(found == [])
-                    await reader.close()
-                } catch {
-                    Issue.record("verify: \(error)")
-                }
-                count += 1
-            }
-            return count
-        }()
         var shredded = 0
-        for number in 0..<400 {
-            _ = try await RecordingTests.record(
-                vault, patternBytes(10, seed: UInt64(number)), at: temporary.time.wallNow())
-            temporary.time.advance(microseconds: 1_800_000_000)
-            if number % 3 == 0 { _ = try await vault.applyRetention() }
-            if number % 50 == 49 {
-                let day = (temporary.time.wallNow() - 86_400_000_000).utcDay
-                shredded += (try? await vault.shred(camera: RecordingTests.camera, day: day).objects) ?? 0
+        let verified = try await Self.verifying(temporary, opensObjects: true) {
+            for number in 0..<400 {
+                _ = try await RecordingTests.record(
+                    vault, patternBytes(10, seed: UInt64(number)), at: temporary.time.wallNow())
+                temporary.time.advance(microseconds: 1_800_000_000)
+                if number % 3 == 0 { _ = try await vault.applyRetention() }
+                if number % 50 == 49 {
+                    let day = (temporary.time.wallNow() - 86_400_000_000).utcDay
+                    shredded += (try? await vault.shred(camera: RecordingTests.camera, day: day).objects) ?? 0
+                }
             }
         }
-        isDone.store(true, ordering: .relaxed)
-        #expect(await verified >= 2)
+        #expect(verified >= 2)
         #expect(shredded > 0)
         #expect(try await vault.verify().findings == [])
         await vault.close()
